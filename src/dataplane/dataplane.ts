@@ -1,0 +1,101 @@
+import type { IpAddress } from '../model/address.ts';
+import type { DesiredState } from '../model/desired-state.ts';
+import type { Rejected } from '../model/rejected.ts';
+
+export type DataplaneName = 'nftables' | 'ipvs' | 'addresses' | 'socklb';
+
+/**
+ * One part of the kernel that svcplane keeps right.
+ *
+ * Laws, each a property test per dataplane:
+ * 1. idempotent: planning again after reducing a plan gives nothing, also while real servers drain;
+ * 2. convergent: our rows equal the wanted ones once no unwanted row has connections left;
+ * 3. restartable: after any prefix of a plan, planning again needs no more operations than were left;
+ * 4. deterministic: the order of keys in the inputs does not change the plan.
+ */
+export interface Dataplane<Rows, Op extends Operation> {
+  readonly name: DataplaneName;
+  /** Pure: the rows that `desired` means here, and what this dataplane refuses, with reasons. */
+  project(desired: DesiredState): Projection<Rows>;
+  /** The kernel's rows, normalised, each marked ours or foreign. Reads only. */
+  observe(signal: AbortSignal): Promise<Rows>;
+  /** Pure; `plan(x, x)` is empty. Foreign rows are seen and never touched. */
+  plan(observed: Rows, wanted: Rows): Plan<Op>;
+  /** Pure: removes exactly what is ours, at once, and restores what we had changed. */
+  teardown(observed: Rows): Plan<Op>;
+  /** Executes in order. A refusal by the kernel is a value in the report; a broken socket throws. */
+  apply(ops: readonly Op[], signal: AbortSignal): Promise<ApplyReport<Op>>;
+  /** Pure: the rows after the kernel has acknowledged `ops`, in order. */
+  reduce(rows: Rows, ops: readonly Op[]): Rows;
+  /** Stable text of the configuration in `rows`, without counters: equal text, equal configuration. */
+  canonical(rows: Rows): string;
+  /** Foreign rows, by name. */
+  foreign(rows: Rows): readonly string[];
+  /** Reads back one operation of a saved plan; undefined if it is none of this dataplane's. @throws RangeError if malformed */
+  parseOp(value: unknown): Op | undefined;
+  /** Addresses no row of `wanted` has, but which must stay local while connections to them drain. */
+  drainingAddresses?(observed: Rows, wanted: Rows): ReadonlySet<IpAddress>;
+  /** `wanted` with `addresses` kept local too, where they are now. */
+  retainAddresses?(observed: Rows, wanted: Rows, addresses: ReadonlySet<IpAddress>): Rows;
+}
+
+/** One change of the kernel, as plain data: printed by `plan`, executed by `apply`, compared in tests. */
+export interface Operation {
+  /** Its name, which begins with its verb: `addRealServer`. */
+  readonly op: string;
+  /** What it acts on: `TCP 10.96.0.50:80 -> 10.244.1.20:8080`. */
+  readonly subject: string;
+  /** Parameters, or `old → new` for a change: `weight 1 → 0`; may be "". */
+  readonly detail: string;
+  /** The objects it follows from: `Service web/front port http, EndpointSlice web/front-x7k2p`. */
+  readonly reason: string;
+}
+
+/** The operations of a map (name → arguments) as one tagged union. */
+export type OpOf<Ops> = {
+  [Name in keyof Ops & string]: Operation & { readonly op: Name } & Ops[Name];
+}[keyof Ops & string];
+
+/** One executor per operation: a new operation does not compile until it can be executed. */
+export type Executors<Ops, Result> = {
+  readonly [Name in keyof Ops & string]: (op: Operation & { readonly op: Name } & Ops[Name]) => Result;
+};
+
+export interface Projection<Rows> {
+  readonly rows: Rows;
+  readonly refused: readonly Rejected[];
+}
+
+/** Everything is made before anything is broken, over all dataplanes. */
+export interface Plan<Op> {
+  readonly make: readonly Op[];
+  readonly break: readonly Op[];
+  /** Wanted rows that can't be had, as when somebody else holds the key with other content: reported, never forced. */
+  readonly conflicts: readonly Rejected[];
+}
+
+export interface ApplyReport<Op> {
+  readonly acknowledged: readonly Op[];
+  readonly refused: readonly RefusedOp<Op>[];
+  /** Left undone because the signal was aborted or the channel to the kernel overflowed; observe again. */
+  readonly notAttempted: readonly Op[];
+}
+
+/** The kernel said no. */
+export interface RefusedOp<Op> {
+  readonly op: Op;
+  /** e.g. `EEXIST` */
+  readonly code: string;
+  /** One line: action, subject, code and, where known, the way out. */
+  readonly message: string;
+}
+
+/** How an operation is shown: `+` adds, `~` changes, `-` deletes. */
+export type OperationKind = 'add' | 'change' | 'delete';
+
+/** Told from the verb that the operation's name begins with. */
+export function operationKind(op: Operation): OperationKind {
+  if (op.op.startsWith('add')) return 'add';
+  if (op.op.startsWith('delete')) return 'delete';
+  return 'change';
+}

@@ -1,0 +1,58 @@
+import type { IpAddress } from '../model/address.ts';
+import type { Exposure, RealServerKey, VirtualServerKey } from '../model/virtual-server.ts';
+
+/** Where a virtual server of ours comes from. */
+export interface LedgerOrigin {
+  readonly service: string;
+  readonly servicePort: string;
+  readonly exposure: Exposure;
+}
+
+/** A sysctl we changed: what it was, to be restored, and what we set, so that a later foreign change is seen. */
+export interface LedgerSysctl {
+  readonly before: string;
+  readonly set: string;
+}
+
+/**
+ * What in this kernel is ours. Nothing that is not written here is ever deleted. Written ahead: a row is entered
+ * before it is made, so that a crash in between leaves nothing of ours unowned. Valid for one boot and one network
+ * namespace: after a reboot nothing of ours exists, whatever the file says.
+ */
+export interface Ledger {
+  readonly virtualServers: ReadonlyMap<VirtualServerKey, LedgerOrigin>;
+  /** When a real server of ours was set to weight 0 to drain, ms since the epoch; by {@link drainKey}. */
+  readonly drains: ReadonlyMap<DrainKey, number>;
+  readonly addresses: ReadonlySet<IpAddress>;
+  /** Local prefix routes, `network/length`. */
+  readonly routes: ReadonlySet<string>;
+  /** Links we created, by name. */
+  readonly links: ReadonlySet<string>;
+  /** By name with dots: `net.ipv4.vs.conntrack`. */
+  readonly sysctls: ReadonlyMap<string, LedgerSysctl>;
+}
+
+export type DrainKey = `${VirtualServerKey} -> ${RealServerKey}`;
+
+export function drainKey(virtualServer: VirtualServerKey, realServer: RealServerKey): DrainKey {
+  return `${virtualServer} -> ${realServer}`;
+}
+
+export const EMPTY_LEDGER: Ledger = {
+  virtualServers: new Map(),
+  drains: new Map(),
+  addresses: new Set(),
+  routes: new Set(),
+  links: new Set(),
+  sysctls: new Map(),
+};
+
+/** The ledger as the dataplanes use it. */
+export interface LedgerAccess {
+  read(): Ledger;
+  /**
+   * Replaces the ledger, durable before it returns; writes nothing if `change` returns its argument.
+   * @throws if the file can't be written: then nothing may be changed in the kernel either
+   */
+  update(change: (ledger: Ledger) => Ledger): void;
+}

@@ -1,0 +1,65 @@
+import {
+  addressBytes,
+  addressFromBytes,
+  familyOf,
+  type IpAddress,
+  type IpFamily,
+  parseIpAddress,
+} from './address.ts';
+
+/** An address range with its host bits cleared. */
+export interface Cidr {
+  readonly family: IpFamily;
+  readonly network: IpAddress;
+  /** 0–32 or 0–128 */
+  readonly prefixLength: number;
+}
+
+/** Parses `ADDRESS/PREFIX`, clearing host bits as Kubernetes does. @returns undefined if it is none */
+export function parseCidr(text: unknown): Cidr | undefined {
+  if (typeof text !== 'string') return undefined;
+  const match = /^([^/]+)\/(\d{1,3})$/.exec(text.trim());
+  const address = parseIpAddress(match?.[1]);
+  if (!address) return undefined;
+  const family = familyOf(address);
+  const prefixLength = Number(match?.[2]);
+  if (prefixLength > (family === 'IPv4' ? 32 : 128)) return undefined;
+  return { family, network: addressFromBytes(masked(addressBytes(address), prefixLength)), prefixLength };
+}
+
+/** Canonical `network/prefix` text. */
+export function formatCidr(cidr: Cidr): string {
+  return `${cidr.network}/${cidr.prefixLength}`;
+}
+
+/** Whether `address` lies in `cidr`; false for the other family. */
+export function cidrContains(cidr: Cidr, address: IpAddress): boolean {
+  if (familyOf(address) !== cidr.family) return false;
+  return addressFromBytes(masked(addressBytes(address), cidr.prefixLength)) === cidr.network;
+}
+
+function masked(bytes: Uint8Array, prefixLength: number): Uint8Array {
+  return bytes.map((byte, i) => byte & (0xff00 >> Math.min(8, Math.max(0, prefixLength - 8 * i))));
+}
+
+const LOOPBACK = rangesOf('127.0.0.0/8', '::1/128');
+const LINK_LOCAL = rangesOf('169.254.0.0/16', 'fe80::/10');
+const MULTICAST = rangesOf('224.0.0.0/4', 'ff00::/8');
+const UNSPECIFIED = rangesOf('0.0.0.0/32', '::/128');
+
+/** What makes an address unfit to be served to others, or undefined if nothing does. */
+export type SpecialAddress = 'loopback' | 'link-local' | 'multicast' | 'unspecified';
+
+/** Classifies the addresses that no externalIP or NodePort may use. */
+export function specialAddress(address: IpAddress): SpecialAddress | undefined {
+  const within = (ranges: readonly Cidr[]) => ranges.some((range) => cidrContains(range, address));
+  if (within(LOOPBACK)) return 'loopback';
+  if (within(LINK_LOCAL)) return 'link-local';
+  if (within(MULTICAST)) return 'multicast';
+  if (within(UNSPECIFIED)) return 'unspecified';
+  return undefined;
+}
+
+function rangesOf(...texts: readonly string[]): readonly Cidr[] {
+  return texts.flatMap((text) => parseCidr(text) ?? []);
+}

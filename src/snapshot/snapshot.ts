@@ -1,0 +1,67 @@
+import type { IpAddress } from '../model/address.ts';
+import type { Protocol } from '../model/port.ts';
+import type { Rejected } from '../model/rejected.ts';
+import type { Exposure } from '../model/virtual-server.ts';
+
+/** How a real server gets its packets. */
+export type Forwarding = 'masquerade' | 'direct' | 'tunnel' | 'local' | 'bypass';
+
+/** Encapsulation of a tunnelled real server. @see include/uapi/linux/ip_vs.h IP_VS_CONN_F_TUNNEL_TYPE_* */
+export interface Tunnel {
+  readonly type: 'ipip' | 'gue' | 'gre';
+  /** UDP port of gue, host order; 0 otherwise */
+  readonly port: number;
+  readonly checksum: 'none' | 'csum' | 'remcsum';
+}
+
+export interface SnapshotRealServer {
+  readonly address: IpAddress;
+  readonly port: number;
+  readonly weight: number;
+  readonly forwarding: Forwarding;
+  /** Connections above which the kernel sends no new ones; 0 or absent for no limit. */
+  readonly upperThreshold?: number;
+  readonly lowerThreshold?: number;
+  readonly tunnel?: Tunnel;
+  /** Only in observed snapshots. */
+  readonly activeConnections?: number;
+  readonly inactiveConnections?: number;
+}
+
+export interface SnapshotVirtualServer {
+  /** null for a firewall-mark virtual server */
+  readonly address: IpAddress | null;
+  readonly port: number | null;
+  readonly protocol: Protocol | null;
+  /** Only for firewall-mark virtual servers, with the family they balance. */
+  readonly firewallMark?: number;
+  readonly family?: 'IPv4' | 'IPv6';
+  readonly scheduler: string;
+  readonly persistenceTimeoutSeconds: number | null;
+  /** Clients that share affinity: IPv4 mask text or IPv6 prefix length; absent for a single address. */
+  readonly persistenceNetmask?: string;
+  /** Scheduler flags flag-1, flag-2, flag-3 that are set. */
+  readonly schedulerFlags?: readonly ('flag-1' | 'flag-2' | 'flag-3')[];
+  readonly onePacket?: boolean;
+  readonly persistenceEngine?: string;
+  /** null where nobody has told us, as for foreign virtual servers */
+  readonly exposure: Exposure | null;
+  readonly service: string | null;
+  readonly servicePort: string | null;
+  /** Only in observed snapshots. */
+  readonly owner?: 'svcplane' | 'foreign';
+  readonly realServers: readonly SnapshotRealServer[];
+}
+
+/** A node's dataplane at one moment, desired or observed, in canonical order; the unit of diff and of goldens. */
+export interface Snapshot {
+  readonly version: 1;
+  readonly node: string;
+  /** Addresses bound to our dummy interface, sorted numerically. */
+  readonly addresses: readonly IpAddress[];
+  /** Prefixes made local by one route each (clusterIPs: route), `network/length`. */
+  readonly routes?: readonly string[];
+  /** Sorted by address, protocol, port; firewall marks last. */
+  readonly virtualServers: readonly SnapshotVirtualServer[];
+  readonly rejected: readonly Rejected[];
+}
