@@ -31,7 +31,8 @@ export interface ServiceFacts {
   readonly internalTrafficPolicy: TrafficPolicy;
   readonly externalTrafficPolicy: TrafficPolicy;
   readonly healthCheckNodePort: Port | null;
-  readonly loadBalancerSourceRanges: readonly Cidr[];
+  /** null if the Service lists none at all; empty if every one it lists is malformed */
+  readonly loadBalancerSourceRanges: readonly Cidr[] | null;
   /** From annotation svcplane.io/scheduler; null for the configured default. */
   readonly scheduler: Scheduler | null;
 }

@@ -29,6 +29,8 @@ export interface RealServer {
   readonly port: Port;
   /** 0 takes no new connections. */
   readonly weight: number;
+  /** The object that names it, for reasons: `EndpointSlice web/front-x7k2p`. */
+  readonly origin: string;
 }
 
 /** One frontend of a Service port on this node, with the endpoints its clients reach. */
@@ -55,8 +57,8 @@ export interface VirtualServer {
   readonly insideRealServers: readonly RealServer[] | null;
   /** Sources that may reach this frontend; null for all. */
   readonly sourceRanges: readonly Cidr[] | null;
-  /** The objects this follows from, for reasons: `Service web/front`, `EndpointSlice web/front-x7k2p`. */
-  readonly origin: readonly string[];
+  /** What it follows from, for reasons: `Service web/front port http`. */
+  readonly origin: string;
 }
 
 /** The key of an identity. Identity only: two rows of one key may differ in everything else. */

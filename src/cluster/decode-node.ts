@@ -1,0 +1,55 @@
+import { parseIpAddress } from '../model/address.ts';
+import { type Cidr, parseCidr } from '../model/cidr.ts';
+import type { NodeFacts } from './facts.ts';
+import {
+  asObject,
+  entryIn,
+  listIn,
+  namespacedName,
+  objectIn,
+  type RawObject,
+  shown,
+} from './object-fields.ts';
+
+const ZONE_LABEL = 'topology.kubernetes.io/zone';
+
+type Reject = (reason: string) => void;
+
+/** Reads a core/v1 Node: addresses (InternalIP and ExternalIP, in their order), podCIDRs and zone. */
+export function decodeNode(object: RawObject, reject: Reject): NodeFacts | null {
+  const identity = namespacedName(object);
+  if (!identity) {
+    reject('has no metadata.name');
+    return null;
+  }
+  const addresses = listIn(objectIn(object, 'status'), 'addresses').flatMap((entry) => {
+    const { type, address } = asObject(entry) ?? {};
+    if (type !== 'InternalIP' && type !== 'ExternalIP') return [];
+    const parsed = parseIpAddress(address);
+    if (!parsed) reject(`${type} ${shown(address)} is not an IP address`);
+    return parsed ?? [];
+  });
+  const spec = objectIn(object, 'spec');
+  const listed = listIn(spec, 'podCIDRs');
+  const podCIDRs =
+    listed.length > 0 ? listed : [spec.podCIDR].filter((cidr) => cidr !== undefined && cidr !== '');
+  return {
+    name: identity.name,
+    addresses: [...new Set(addresses)],
+    podCIDRs: decodeCidrs(podCIDRs, 'podCIDR', reject),
+    zone: entryIn(object, 'labels', ZONE_LABEL) || null,
+  };
+}
+
+/** Reads the ranges of a networking.k8s.io ServiceCIDR. */
+export function decodeServiceCIDR(object: RawObject, reject: Reject): readonly Cidr[] {
+  return decodeCidrs(listIn(objectIn(object, 'spec'), 'cidrs'), 'cidr', reject);
+}
+
+function decodeCidrs(texts: readonly unknown[], field: string, reject: Reject): readonly Cidr[] {
+  return texts.flatMap((text) => {
+    const cidr = parseCidr(text);
+    if (!cidr) reject(`${field} ${shown(text)} is not a CIDR`);
+    return cidr ?? [];
+  });
+}

@@ -1,0 +1,123 @@
+import { type Cidr, formatCidr } from '../model/cidr.ts';
+import type { Rejected } from '../model/rejected.ts';
+import { compareText } from '../model/rejected.ts';
+import { decodeEndpointSlice, decodeEndpoints, serviceOfSlice } from './decode-endpoints.ts';
+import { decodeNode, decodeServiceCIDR } from './decode-node.ts';
+import { decodeService } from './decode-service.ts';
+import type { ClusterFacts, EndpointSliceFacts, NodeFacts, ServiceFacts } from './facts.ts';
+import { namespacedName, type RawObject, textIn } from './object-fields.ts';
+
+/** The kinds a node reads, with the API versions whose fields we know. */
+export const KINDS = {
+  Service: ['v1'],
+  Endpoints: ['v1'],
+  EndpointSlice: ['discovery.k8s.io/v1'],
+  Node: ['v1'],
+  ServiceCIDR: ['networking.k8s.io/v1', 'networking.k8s.io/v1beta1'],
+} as const satisfies Record<string, readonly string[]>;
+
+export type Kind = keyof typeof KINDS;
+
+interface Collected {
+  readonly services: Map<string, ServiceFacts>;
+  readonly slices: Map<string, EndpointSliceFacts>;
+  /** Services that have a slice, be it one that is of no use here. */
+  readonly sliced: Set<string>;
+  readonly endpoints: Map<string, readonly EndpointSliceFacts[]>;
+  readonly serviceCIDRs: Map<string, Cidr>;
+  node: NodeFacts | null;
+  readonly rejected: Rejected[];
+}
+
+/**
+ * Turns API objects, in the order they were read, into facts. One bad object does not stop the others. An object
+ * defined twice counts as `kubectl apply` would have it: the later one stands.
+ * @param nodeName the Node of this name is the own one; others are passed over
+ */
+export function decodeObjects(objects: Iterable<RawObject>, nodeName: string): ClusterFacts {
+  const collected: Collected = {
+    services: new Map(),
+    slices: new Map(),
+    sliced: new Set(),
+    endpoints: new Map(),
+    serviceCIDRs: new Map(),
+    node: null,
+    rejected: [],
+  };
+  for (const [key, { kind, object }] of latestByIdentity(objects, collected.rejected)) {
+    const reject = (reason: string): void => {
+      collected.rejected.push({ subject: key, reason });
+    };
+    const apiVersion = textIn(object, 'apiVersion');
+    const known: readonly string[] = KINDS[kind];
+    if (apiVersion === undefined || !known.includes(apiVersion)) {
+      reject(`apiVersion ${apiVersion ?? 'missing'}: only ${known.join(', ')} is read`);
+    } else decodeInto(collected, key, kind, object, nodeName, reject);
+  }
+  const { services, node, rejected } = collected;
+  return {
+    services,
+    slices: joinSlices(collected),
+    node,
+    serviceCIDRs: [...collected.serviceCIDRs.values()],
+    rejected,
+  };
+}
+
+function latestByIdentity(objects: Iterable<RawObject>, rejected: Rejected[]) {
+  const latest = new Map<string, { kind: Kind; object: RawObject }>();
+  let nameless = 0;
+  for (const object of objects) {
+    const kind = textIn(object, 'kind');
+    if (!isKind(kind)) continue;
+    const identity = namespacedName(object);
+    const clusterScoped = kind === 'Node' || kind === 'ServiceCIDR';
+    const name = clusterScoped ? identity?.name : identity?.key;
+    const key = name === undefined ? `${kind} without a name (#${++nameless})` : `${kind} ${name}`;
+    if (latest.delete(key))
+      rejected.push({ subject: key, reason: 'defined more than once: the last definition is used' });
+    latest.set(key, { kind, object });
+  }
+  return latest;
+}
+
+function isKind(kind: string | undefined): kind is Kind {
+  return kind !== undefined && Object.hasOwn(KINDS, kind);
+}
+
+function decodeInto(
+  into: Collected,
+  key: string,
+  kind: Kind,
+  object: RawObject,
+  nodeName: string,
+  reject: (reason: string) => void,
+): void {
+  if (kind === 'Service') {
+    const service = decodeService(object, reject);
+    if (service) into.services.set(`${service.namespace}/${service.name}`, service);
+  } else if (kind === 'EndpointSlice') {
+    const service = serviceOfSlice(object);
+    if (service) into.sliced.add(service);
+    const slice = decodeEndpointSlice(object, reject);
+    if (slice) into.slices.set(key, slice);
+  } else if (kind === 'Endpoints') into.endpoints.set(key, decodeEndpoints(object, reject));
+  else if (kind === 'ServiceCIDR') {
+    for (const cidr of decodeServiceCIDR(object, reject)) into.serviceCIDRs.set(formatCidr(cidr), cidr);
+  } else if (namespacedName(object)?.name === nodeName) into.node = decodeNode(object, reject);
+}
+
+/** By Service; a core/v1 Endpoints counts only where its Service has no slice at all. */
+function joinSlices(collected: Collected): ReadonlyMap<string, readonly EndpointSliceFacts[]> {
+  const joined = new Map<string, EndpointSliceFacts[]>();
+  const add = (slice: EndpointSliceFacts): void => {
+    const present = joined.get(slice.service);
+    if (present) present.push(slice);
+    else joined.set(slice.service, [slice]);
+  };
+  for (const slice of collected.slices.values()) add(slice);
+  for (const slice of [...collected.endpoints.values()].flat())
+    if (!collected.sliced.has(slice.service)) add(slice);
+  for (const slices of joined.values()) slices.sort((a, b) => compareText(a.origin, b.origin));
+  return joined;
+}

@@ -1,0 +1,97 @@
+import type { ClusterFacts, EndpointSliceFacts, ServiceFacts } from '../cluster/facts.ts';
+import type { IpAddress } from '../model/address.ts';
+import { cidrContains, specialAddress } from '../model/cidr.ts';
+import type { DesiredState, HealthCheck } from '../model/desired-state.ts';
+import { compareRejected, compareText, type Rejected } from '../model/rejected.ts';
+import { compareIdentities } from '../model/virtual-server.ts';
+import { type Claim, settleClaims } from './conflicts.ts';
+import { frontendsOf, type NodeContext, type ServiceFrontends } from './frontends.ts';
+import type { DeriveOptions } from './options.ts';
+
+/** A desired state with what makes the next derivation cheap. */
+export interface Derivation {
+  readonly desired: DesiredState;
+  readonly context: NodeContext;
+  readonly perService: ReadonlyMap<string, DerivedService>;
+}
+
+interface DerivedService {
+  readonly service: ServiceFacts;
+  readonly slices: readonly EndpointSliceFacts[];
+  readonly frontends: ServiceFrontends;
+}
+
+const NO_SLICES: readonly EndpointSliceFacts[] = [];
+
+/**
+ * The whole meaning of Services on one node: a pure function of facts and options.
+ * A Service whose facts, slices and node context are the *same objects* as in `previous` keeps its very
+ * virtual servers, so that comparing with them costs nothing.
+ * @param context from {@link nodeContext}
+ */
+export function derive(facts: ClusterFacts, context: NodeContext, previous?: Derivation): Derivation {
+  const perService = new Map<string, DerivedService>();
+  const claims: Claim[] = [];
+  const clusterIPs = new Map<IpAddress, string>();
+  const healthChecks: HealthCheck[] = [];
+  const rejected: Rejected[] = [...facts.rejected];
+  for (const [key, service] of facts.services) {
+    const derived = deriveService(key, service, facts, context, previous);
+    perService.set(key, derived);
+    for (const address of service.clusterIPs) if (!clusterIPs.has(address)) clusterIPs.set(address, key);
+    for (const virtualServer of derived.frontends.virtualServers) claims.push({ service, virtualServer });
+    for (const reason of derived.frontends.refused) rejected.push({ subject: `Service ${key}`, reason });
+    if (derived.frontends.healthCheck) healthChecks.push(derived.frontends.healthCheck);
+  }
+  const settled = settleClaims(claims, clusterIPs);
+  const ordered = [...settled.virtualServers].sort(([, a], [, b]) =>
+    compareIdentities({ kind: 'address', ...a }, { kind: 'address', ...b }),
+  );
+  const desired: DesiredState = {
+    node: context.node,
+    virtualServers: new Map(ordered),
+    healthChecks: healthChecks.sort((a, b) => compareText(a.service, b.service)),
+    serviceCIDRs: context.serviceCIDRs,
+    nodeAddresses: [...context.ownAddresses],
+    rejected: [...rejected, ...settled.rejected].sort(compareRejected),
+  };
+  return { desired, context, perService };
+}
+
+function deriveService(
+  key: string,
+  service: ServiceFacts,
+  facts: ClusterFacts,
+  context: NodeContext,
+  previous: Derivation | undefined,
+): DerivedService {
+  const slices = facts.slices.get(key) ?? NO_SLICES;
+  const before = previous?.context === context ? previous.perService.get(key) : undefined;
+  if (before?.service === service && before.slices === slices) return before;
+  return { service, slices, frontends: frontendsOf(service, slices, context) };
+}
+
+/** What the node itself adds: its addresses, zone and ranges, from options first, then from the Node object. */
+export function nodeContext(facts: ClusterFacts, options: DeriveOptions): NodeContext {
+  const own = options.nodeAddresses ?? facts.node?.addresses ?? options.hostAddresses;
+  return {
+    node: options.node,
+    zone: facts.node?.zone ?? null,
+    scheduler: options.scheduler,
+    externalIPs: options.externalIPs,
+    serviceCIDRs: options.serviceCIDRs.length > 0 ? options.serviceCIDRs : facts.serviceCIDRs,
+    nodePortAddresses: nodePortAddresses(own, facts, options),
+    ownAddresses: new Set([...own, ...options.hostAddresses]),
+  };
+}
+
+function nodePortAddresses(
+  own: readonly IpAddress[],
+  facts: ClusterFacts,
+  { nodePortAddresses: wanted, nodeAddresses }: DeriveOptions,
+): readonly IpAddress[] {
+  const usable = own.filter((address) => specialAddress(address) === undefined);
+  if (wanted === 'primary') return nodeAddresses ?? facts.node?.addresses ?? [];
+  if (wanted.length === 0) return usable;
+  return usable.filter((address) => wanted.some((range) => cidrContains(range, address)));
+}

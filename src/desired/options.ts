@@ -1,0 +1,25 @@
+import type { IpAddress } from '../model/address.ts';
+import type { Cidr } from '../model/cidr.ts';
+import type { Scheduler } from '../model/scheduler.ts';
+
+/** Which externalIPs a Service may claim: any tenant can write any address there (CVE-2020-8554). */
+export interface ExternalIPPolicy {
+  readonly policy: 'allowAll' | 'allowList' | 'deny';
+  /** What `allowList` allows. */
+  readonly ranges: readonly Cidr[];
+}
+
+/** What an operator decides about the meaning of Services. */
+export interface DeriveOptions {
+  readonly node: string;
+  readonly scheduler: Scheduler;
+  readonly externalIPs: ExternalIPPolicy;
+  /** Which node addresses serve NodePorts: all of them if empty, else those in the ranges, or the Node's own. */
+  readonly nodePortAddresses: 'primary' | readonly Cidr[];
+  /** Ranges of ClusterIPs; those of the ServiceCIDR objects if empty. */
+  readonly serviceCIDRs: readonly Cidr[];
+  /** Replaces the Node object's addresses; null to use those. */
+  readonly nodeAddresses: readonly IpAddress[] | null;
+  /** Addresses that links of this host have, without ours; empty where no host is looked at. */
+  readonly hostAddresses: readonly IpAddress[];
+}
