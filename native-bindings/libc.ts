@@ -1,0 +1,72 @@
+import koffi from 'koffi';
+
+/**
+ * The C library, as far as we use it. Loading koffi takes some 12 ms: whoever may do without the kernel imports this
+ * folder dynamically.
+ */
+
+// null is the running process: it finds the C library that Node is linked with, glibc or musl, under any file name.
+const library = koffi.load(null);
+
+for (const [type, bytes] of [
+  ['int', 4],
+  ['size_t', 8],
+  ['void *', 8],
+] as const) {
+  if (koffi.sizeof(type) !== bytes) {
+    throw new Error(`Cannot bind the C library: ${type} has ${koffi.sizeof(type)} bytes, not ${bytes}`);
+  }
+}
+
+/** What a call returned and, if that is negative, the errno that it left; 0 otherwise. */
+export interface CallResult {
+  readonly value: number;
+  readonly errno: number;
+}
+
+type Call<Arguments extends readonly unknown[]> = (...args: Arguments) => CallResult;
+
+/**
+ * Binds one function. Prototypes say int64_t where the header says ssize_t, which koffi does not know.
+ * @param prototype the C prototype; `_Out_` marks memory that the function writes
+ */
+function bind<Arguments extends readonly unknown[]>(prototype: string): Call<Arguments> {
+  const call: (...args: Arguments) => unknown = library.func(prototype);
+  return (...args) => {
+    const value = Number(call(...args));
+    return { value, errno: value < 0 ? koffi.errno() : 0 };
+  };
+}
+
+/** int socket(int domain, int type, int protocol); @see <sys/socket.h> */
+export const socket = bind<[domain: number, type: number, protocol: number]>(
+  'int socket(int domain, int type, int protocol)',
+);
+
+/** int connect(int fd, const struct sockaddr *addr, socklen_t len); @see <sys/socket.h> */
+export const connect = bind<[fd: number, address: Uint8Array, length: number]>(
+  'int connect(int fd, const void *addr, uint32_t len)',
+);
+
+/** int setsockopt(int fd, int level, int optname, const void *optval, socklen_t optlen); @see <sys/socket.h> */
+export const setsockopt = bind<
+  [fd: number, level: number, option: number, value: Int32Array, length: number]
+>('int setsockopt(int fd, int level, int optname, const void *optval, uint32_t optlen)');
+
+/** ssize_t send(int fd, const void *buf, size_t len, int flags); @see <sys/socket.h> */
+export const send = bind<[fd: number, bytes: Uint8Array, length: number, flags: number]>(
+  'int64_t send(int fd, const void *buf, size_t len, int flags)',
+);
+
+/** ssize_t recv(int fd, void *buf, size_t len, int flags); @see <sys/socket.h> */
+export const recv = bind<[fd: number, buffer: Uint8Array, length: number, flags: number]>(
+  'int64_t recv(int fd, _Out_ void *buf, size_t len, int flags)',
+);
+
+/** int poll(struct pollfd *fds, nfds_t nfds, int timeout); @see <poll.h> */
+export const poll = bind<[fds: Uint8Array, count: number, timeoutMs: number]>(
+  'int poll(_Inout_ void *fds, unsigned long nfds, int timeout)',
+);
+
+/** int close(int fd); @see <unistd.h> */
+export const close = bind<[fd: number]>('int close(int fd)');
