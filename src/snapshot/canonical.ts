@@ -1,0 +1,76 @@
+import { compareAddresses } from '../model/address.ts';
+import { compareRejected, compareText } from '../model/rejected.ts';
+import {
+  compareIdentities,
+  compareRealServers,
+  type VirtualServerIdentity,
+  type VirtualServerKey,
+  virtualServerKey,
+} from '../model/virtual-server.ts';
+import type { Snapshot, SnapshotRealServer, SnapshotVirtualServer } from './snapshot.ts';
+
+/**
+ * The snapshot with every list in its documented order and every optional field that says no more than its
+ * absence left out: two snapshots of one state become the same text. Pure; the input is not changed.
+ */
+export function canonicalSnapshot(snapshot: Snapshot): Snapshot {
+  const { routes, ...rest } = snapshot;
+  return {
+    ...rest,
+    addresses: sorted(snapshot.addresses, compareAddresses),
+    ...(routes && routes.length > 0 && { routes: sorted(routes, compareText) }),
+    virtualServers: sorted(snapshot.virtualServers, compareVirtualServers).map(canonicalVirtualServer),
+    rejected: sorted(snapshot.rejected, compareRejected),
+  };
+}
+
+/** What the kernel looks the virtual server up by; a mark without a family is an IPv4 one. */
+export function identityOf(virtualServer: SnapshotVirtualServer): VirtualServerIdentity {
+  const { address, port, protocol, firewallMark, family } = virtualServer;
+  if (address !== null && port !== null && protocol !== null) {
+    return { kind: 'address', address, port, protocol };
+  }
+  return { kind: 'firewallMark', family: family ?? 'IPv4', firewallMark: firewallMark ?? 0 };
+}
+
+/** The key of a virtual server's identity, equal in the model and in every dataplane. */
+export function keyOf(virtualServer: SnapshotVirtualServer): VirtualServerKey {
+  return virtualServerKey(identityOf(virtualServer));
+}
+
+function compareVirtualServers(a: SnapshotVirtualServer, b: SnapshotVirtualServer): number {
+  return compareIdentities(identityOf(a), identityOf(b));
+}
+
+function canonicalVirtualServer(virtualServer: SnapshotVirtualServer): SnapshotVirtualServer {
+  const { persistenceNetmask, schedulerFlags, onePacket, persistenceEngine, ...rest } = virtualServer;
+  return {
+    ...rest,
+    ...(narrowsNothing(persistenceNetmask) ? {} : { persistenceNetmask }),
+    ...(schedulerFlags &&
+      schedulerFlags.length > 0 && { schedulerFlags: sorted(schedulerFlags, compareText) }),
+    ...(onePacket && { onePacket }),
+    ...(persistenceEngine && { persistenceEngine }),
+    realServers: sorted(virtualServer.realServers, compareRealServers).map(canonicalRealServer),
+  };
+}
+
+/** Whether clients are told apart by their whole address, as without a netmask. */
+function narrowsNothing(netmask: string | undefined): netmask is undefined {
+  return netmask === undefined || netmask === '255.255.255.255' || netmask === '128';
+}
+
+function canonicalRealServer(realServer: SnapshotRealServer): SnapshotRealServer {
+  const { upperThreshold, lowerThreshold, tunnel, ...rest } = realServer;
+  if (upperThreshold === undefined && lowerThreshold === undefined && tunnel === undefined) return realServer;
+  return {
+    ...rest,
+    ...(upperThreshold && { upperThreshold }),
+    ...(lowerThreshold && { lowerThreshold }),
+    ...(tunnel && realServer.forwarding === 'tunnel' && tunnel.type !== 'ipip' && { tunnel }),
+  };
+}
+
+function sorted<T>(values: readonly T[], compare: (a: T, b: T) => number): readonly T[] {
+  return values.toSorted(compare);
+}

@@ -1,0 +1,59 @@
+import { realServerKey } from '../model/virtual-server.ts';
+import { canonicalSnapshot, keyOf } from './canonical.ts';
+import type { Snapshot, SnapshotRealServer, SnapshotVirtualServer, Tunnel } from './snapshot.ts';
+
+/**
+ * One line per row: addresses, routes, then each virtual server followed by its real servers, then what was
+ * rejected. Each line names its row in full, so that a line found by grep or diff needs no context.
+ */
+export function renderText(snapshot: Snapshot): string {
+  const { addresses, routes = [], virtualServers, rejected } = canonicalSnapshot(snapshot);
+  return [
+    ...addresses.map((address) => `address ${address}\n`),
+    ...routes.map((route) => `route ${route}\n`),
+    ...virtualServers.map(renderRows),
+    ...rejected.map(({ subject, reason }) => `rejected ${subject}: ${reason}\n`),
+  ].join('');
+}
+
+function renderRows(virtualServer: SnapshotVirtualServer): string {
+  const key = keyOf(virtualServer);
+  return [
+    `${key} ${describeVirtualServer(virtualServer)}\n`,
+    ...virtualServer.realServers.map(
+      (realServer) => `${key} -> ${realServerKey(realServer)} ${describeRealServer(realServer)}\n`,
+    ),
+  ].join('');
+}
+
+/** Everything but the key: `rr persistent 10800 ClusterIP web/front:http`. */
+export function describeVirtualServer(virtualServer: SnapshotVirtualServer): string {
+  const { persistenceTimeoutSeconds, persistenceNetmask, persistenceEngine, service } = virtualServer;
+  const words: string[] = [virtualServer.scheduler];
+  if (virtualServer.schedulerFlags?.length) words.push(virtualServer.schedulerFlags.join(','));
+  if (persistenceTimeoutSeconds !== null) words.push(`persistent ${persistenceTimeoutSeconds}`);
+  if (persistenceNetmask) words.push(`mask ${persistenceNetmask}`);
+  if (persistenceEngine) words.push(`pe ${persistenceEngine}`);
+  if (virtualServer.onePacket) words.push('one-packet');
+  if (virtualServer.exposure) words.push(virtualServer.exposure);
+  if (service) words.push(virtualServer.servicePort ? `${service}:${virtualServer.servicePort}` : service);
+  if (virtualServer.owner === 'foreign') words.push('foreign');
+  return words.join(' ');
+}
+
+/** Everything but the key: `masquerade weight 1`. */
+export function describeRealServer(realServer: SnapshotRealServer): string {
+  const { upperThreshold, lowerThreshold, tunnel, activeConnections, inactiveConnections } = realServer;
+  const words = [realServer.forwarding, `weight ${realServer.weight}`];
+  if (tunnel) words.push(describeTunnel(tunnel));
+  if (upperThreshold) words.push(`upper threshold ${upperThreshold}`);
+  if (lowerThreshold) words.push(`lower threshold ${lowerThreshold}`);
+  if (activeConnections) words.push(`active ${activeConnections}`);
+  if (inactiveConnections) words.push(`inactive ${inactiveConnections}`);
+  return words.join(' ');
+}
+
+/** `gue port 6080 csum`. */
+export function describeTunnel({ type, port, checksum }: Tunnel): string {
+  return [type, port > 0 && `port ${port}`, checksum !== 'none' && checksum].filter(Boolean).join(' ');
+}
