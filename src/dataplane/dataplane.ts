@@ -43,7 +43,7 @@ export interface Dataplane<Rows, Op extends Operation> {
 export interface Operation {
   /** Its name, which begins with its verb: `addRealServer`. */
   readonly op: string;
-  /** What it acts on: `TCP 10.96.0.50:80 -> 10.244.1.20:8080`. */
+  /** What it acts on, the part behind the whole: `TCP 10.96.0.50:80 -> 10.244.1.20:8080`. */
   readonly subject: string;
   /** Parameters, or `old → new` for a change: `weight 1 → 0`; may be "". */
   readonly detail: string;
@@ -98,4 +98,10 @@ export function operationKind(op: Operation): OperationKind {
   if (op.op.startsWith('add')) return 'add';
   if (op.op.startsWith('delete')) return 'delete';
   return 'change';
+}
+
+/** The whole that an operation's subject is, or is a part of: of one root nothing is broken before all is made. */
+export function rootSubject(op: Operation): string {
+  const arrow = op.subject.indexOf(' -> ');
+  return arrow < 0 ? op.subject : op.subject.slice(0, arrow);
 }

@@ -1,0 +1,84 @@
+import type { ApplyReport, Dataplane, DataplaneName, Operation, Plan } from '../dataplane/dataplane.ts';
+import type { IpAddress } from '../model/address.ts';
+import type { DesiredState } from '../model/desired-state.ts';
+import type { Rejected } from '../model/rejected.ts';
+
+/** A dataplane with its types of rows and operations closed over, so that a sync can hold several kinds. */
+export interface Stage {
+  readonly name: DataplaneName;
+  observe(signal: AbortSignal): Promise<StageState>;
+  /** Operations of a saved plan that are this dataplane's. @throws RangeError if one is malformed */
+  parse(ops: readonly unknown[]): StageOps;
+}
+
+/** What one dataplane looked like at one moment. */
+export interface StageState {
+  readonly name: DataplaneName;
+  /** Stable text of the configuration seen. */
+  canonical(): string;
+  foreign(): readonly string[];
+  drainingAddresses(desired: DesiredState): ReadonlySet<IpAddress>;
+  plan(desired: DesiredState, retained: ReadonlySet<IpAddress>): StagePlan;
+  teardown(): StagePlan;
+}
+
+export interface StagePlan {
+  readonly name: DataplaneName;
+  readonly make: StageOps;
+  readonly break: StageOps;
+  readonly conflicts: readonly Rejected[];
+  /** Desired rows that this dataplane can't express. */
+  readonly refused: readonly Rejected[];
+}
+
+/** Operations of one dataplane, in order. */
+export interface StageOps {
+  readonly ops: readonly Operation[];
+  /** Executes those that `permits` lets through. */
+  apply(permits: (op: Operation) => boolean, signal: AbortSignal): Promise<ApplyReport<Operation>>;
+}
+
+/** Closes over a dataplane's types. */
+export function stageOf<Rows, Op extends Operation>(dataplane: Dataplane<Rows, Op>): Stage {
+  return {
+    name: dataplane.name,
+    observe: async (signal) => stageState(dataplane, await dataplane.observe(signal)),
+    parse: (ops) =>
+      stageOps(
+        dataplane,
+        ops.flatMap((op) => dataplane.parseOp(op) ?? []),
+      ),
+  };
+}
+
+/** The state of a dataplane whose rows are known already, as from a recorded snapshot. */
+export function stageState<Rows, Op extends Operation>(
+  dataplane: Dataplane<Rows, Op>,
+  observed: Rows,
+): StageState {
+  const { name } = dataplane;
+  const planOf = (plan: Plan<Op>, refused: readonly Rejected[]): StagePlan => ({
+    name,
+    make: stageOps(dataplane, plan.make),
+    break: stageOps(dataplane, plan.break),
+    conflicts: plan.conflicts,
+    refused,
+  });
+  return {
+    name,
+    canonical: () => dataplane.canonical(observed),
+    foreign: () => dataplane.foreign(observed),
+    drainingAddresses: (desired) =>
+      dataplane.drainingAddresses?.(observed, dataplane.project(desired).rows) ?? new Set<IpAddress>(),
+    plan: (desired, retained) => {
+      const { rows, refused } = dataplane.project(desired);
+      const wanted = dataplane.retainAddresses?.(observed, rows, retained) ?? rows;
+      return planOf(dataplane.plan(observed, wanted), refused);
+    },
+    teardown: () => planOf(dataplane.teardown(observed), []),
+  };
+}
+
+function stageOps<Rows, Op extends Operation>(dataplane: Dataplane<Rows, Op>, ops: readonly Op[]): StageOps {
+  return { ops, apply: (permits, signal) => dataplane.apply(ops.filter(permits), signal) };
+}

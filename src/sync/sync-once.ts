@@ -1,0 +1,128 @@
+import { createHash } from 'node:crypto';
+import { type ApplyReport, type Operation, rootSubject } from '../dataplane/dataplane.ts';
+import type { IpAddress } from '../model/address.ts';
+import type { DesiredState } from '../model/desired-state.ts';
+import { compareRejected, type Rejected } from '../model/rejected.ts';
+import type { Stage, StageOps, StagePlan, StageState } from './stage.ts';
+
+/** The stages in make order: nftables, ipvs, addresses, socklb. They are broken in reverse. */
+export type Stages = readonly Stage[];
+
+/** What one sync would do, over all dataplanes, and what it can't. */
+export interface SyncPlan {
+  /** Covers the configuration observed; another digest means that the kernel has moved. */
+  readonly digest: string;
+  readonly make: readonly StageOps[];
+  /** Already in break order. */
+  readonly break: readonly StageOps[];
+  /** Conflicts with foreign rows, and rows a dataplane refuses; sorted. */
+  readonly rejected: readonly Rejected[];
+}
+
+export type SyncReport = ApplyReport<Operation>;
+
+/** Reads the kernel, dataplane by dataplane. */
+export async function observeStages(stages: Stages, signal: AbortSignal): Promise<readonly StageState[]> {
+  const states: StageState[] = [];
+  for (const stage of stages) states.push(await stage.observe(signal));
+  return states;
+}
+
+/** Pure: one plan from all states. An address stays local while connections to its virtual servers drain. */
+export function planSync(states: readonly StageState[], desired: DesiredState): SyncPlan {
+  const retained = new Set<IpAddress>();
+  for (const state of states) for (const address of state.drainingAddresses(desired)) retained.add(address);
+  return syncPlan(
+    states,
+    states.map((state) => state.plan(desired, retained)),
+  );
+}
+
+/** Pure: the plan that removes exactly what is ours. */
+export function planTeardown(states: readonly StageState[]): SyncPlan {
+  return syncPlan(
+    states,
+    states.map((state) => state.teardown()),
+  );
+}
+
+function syncPlan(states: readonly StageState[], plans: readonly StagePlan[]): SyncPlan {
+  return {
+    digest: digestOf(states),
+    make: plans.map((plan) => plan.make),
+    break: plans.map((plan) => plan.break).reverse(),
+    rejected: plans.flatMap((plan) => [...plan.conflicts, ...plan.refused]).sort(compareRejected),
+  };
+}
+
+/** SHA-256 over the canonical text of every dataplane's observed rows, in hexadecimal. */
+export function digestOf(states: readonly StageState[]): string {
+  const hash = createHash('sha256');
+  for (const state of states) hash.update(`${state.name}\n${state.canonical()}\n`);
+  return hash.digest('hex');
+}
+
+/** All operations of a plan in the order they would run. */
+export function operationsOf(plan: SyncPlan): readonly Operation[] {
+  return [...plan.make, ...plan.break].flatMap(({ ops }) => ops);
+}
+
+/**
+ * Makes everything, then breaks. What could not be made keeps its old parts: an endpoint is not taken from a
+ * virtual server that has not got its new one. After an overflow or an abort nothing is broken at all.
+ */
+export async function applySync(
+  plan: Pick<SyncPlan, 'make' | 'break'>,
+  signal: AbortSignal,
+): Promise<SyncReport> {
+  const made = await applyAll(plan.make, () => true, signal);
+  const failed = new Set(made.refused.map(({ op }) => rootSubject(op)));
+  const nothing = made.notAttempted.length > 0;
+  const broken = await applyAll(plan.break, (op) => !nothing && !failed.has(rootSubject(op)), signal);
+  return mergeReports([made, broken]);
+}
+
+async function applyAll(
+  stages: readonly StageOps[],
+  permits: (op: Operation) => boolean,
+  signal: AbortSignal,
+): Promise<SyncReport> {
+  const reports: SyncReport[] = [];
+  for (const stage of stages) {
+    const held = stage.ops.filter((op) => !permits(op));
+    reports.push(await stage.apply(permits, signal), { acknowledged: [], refused: [], notAttempted: held });
+  }
+  return mergeReports(reports);
+}
+
+function mergeReports(reports: readonly SyncReport[]): SyncReport {
+  return {
+    acknowledged: reports.flatMap((report) => report.acknowledged),
+    refused: reports.flatMap((report) => report.refused),
+    notAttempted: reports.flatMap((report) => report.notAttempted),
+  };
+}
+
+/** How often one `apply` looks again after a refusal: once to learn what the kernel lacks, once to be sure. */
+const MAX_ROUNDS = 3;
+
+/** Syncs until nothing is left to do, or nothing more can be done; the last report tells which. */
+export async function syncOnce(
+  stages: Stages,
+  desired: DesiredState,
+  signal: AbortSignal,
+): Promise<{ readonly plan: SyncPlan; readonly rounds: readonly SyncReport[]; readonly last: SyncPlan }> {
+  const first = planSync(await observeStages(stages, signal), desired);
+  const rounds: SyncReport[] = [await applySync(first, signal)];
+  let last = first;
+  while (rounds.length < MAX_ROUNDS && !isComplete(rounds.at(-1)) && !signal.aborted) {
+    last = planSync(await observeStages(stages, signal), desired);
+    rounds.push(await applySync(last, signal));
+  }
+  return { plan: first, rounds, last };
+}
+
+/** Whether a report leaves nothing undone. */
+export function isComplete(report: SyncReport | undefined): boolean {
+  return report !== undefined && report.refused.length === 0 && report.notAttempted.length === 0;
+}
