@@ -1,0 +1,107 @@
+import * as v from 'valibot';
+import { compareAddresses, type IpAddress, parseIpAddress } from '../model/address.ts';
+import { formatCidr, parseCidr } from '../model/cidr.ts';
+import { compareText } from '../model/rejected.ts';
+import type { VirtualServerKey } from '../model/virtual-server.ts';
+import type { DrainKey, Ledger } from './ledger.ts';
+
+/** What a ledger is valid for: after a reboot, or in another network namespace, nothing in it exists. */
+export interface KernelIdentity {
+  /** /proc/sys/kernel/random/boot_id */
+  readonly bootId: string;
+  /** As /proc/self/ns/net reads: `net:[4026531840]` */
+  readonly networkNamespace: string;
+}
+
+/** A ledger with the kernel it was written for. */
+export interface LedgerDocument extends KernelIdentity {
+  readonly ledger: Ledger;
+}
+
+/** The text of the file: versioned, sorted, one entry a line, so that equal ledgers are equal files. */
+export function formatLedger({ bootId, networkNamespace, ledger }: LedgerDocument): string {
+  const document = {
+    version: 1,
+    bootId,
+    networkNamespace,
+    virtualServers: sortedObject(ledger.virtualServers),
+    drains: sortedObject(ledger.drains),
+    addresses: [...ledger.addresses].sort(compareAddresses),
+    routes: [...ledger.routes].sort(compareText),
+    links: [...ledger.links].sort(compareText),
+    sysctls: sortedObject(ledger.sysctls),
+  };
+  return `${JSON.stringify(document, null, 1)}\n`;
+}
+
+/**
+ * Reads the text of {@link formatLedger}.
+ * @throws SyntaxError if it isn't JSON
+ * @throws RangeError if it is no ledger of version 1; the message says where
+ */
+export function parseLedger(text: string): LedgerDocument {
+  const parsed = v.safeParse(DOCUMENT, JSON.parse(text));
+  if (!parsed.success) {
+    const [issue] = parsed.issues;
+    throw new RangeError(`${v.getDotPath(issue) ?? 'the document'}: ${issue.message}`);
+  }
+  const { bootId, networkNamespace, ...ledger } = parsed.output;
+  return {
+    bootId,
+    networkNamespace,
+    ledger: {
+      // The keys are what virtualServerKey and drainKey wrote; a key nobody asks for does no harm.
+      virtualServers: new Map(
+        Object.entries(ledger.virtualServers).map(([key, origin]) => [key as VirtualServerKey, origin]),
+      ),
+      drains: new Map(Object.entries(ledger.drains).map(([key, since]) => [key as DrainKey, since])),
+      addresses: new Set(ledger.addresses),
+      routes: new Set(ledger.routes),
+      links: new Set(ledger.links),
+      sysctls: new Map(Object.entries(ledger.sysctls)),
+    },
+  };
+}
+
+const ADDRESS = v.pipe(
+  v.string(),
+  v.rawTransform<string, IpAddress>(({ dataset, addIssue, NEVER }) => {
+    const address = parseIpAddress(dataset.value);
+    if (address) return address;
+    addIssue({ message: `${JSON.stringify(dataset.value)} is no IP address` });
+    return NEVER;
+  }),
+);
+
+const PREFIX = v.pipe(
+  v.string(),
+  v.rawTransform<string, string>(({ dataset, addIssue, NEVER }) => {
+    const cidr = parseCidr(dataset.value);
+    if (cidr) return formatCidr(cidr);
+    addIssue({ message: `${JSON.stringify(dataset.value)} is no address range` });
+    return NEVER;
+  }),
+);
+
+const DOCUMENT = v.object({
+  version: v.literal(1),
+  bootId: v.string(),
+  networkNamespace: v.string(),
+  virtualServers: v.record(
+    v.string(),
+    v.object({
+      service: v.string(),
+      servicePort: v.string(),
+      exposure: v.picklist(['ClusterIP', 'NodePort', 'ExternalIP', 'LoadBalancer']),
+    }),
+  ),
+  drains: v.record(v.string(), v.pipe(v.number(), v.finite())),
+  addresses: v.array(ADDRESS),
+  routes: v.array(PREFIX),
+  links: v.array(v.string()),
+  sysctls: v.record(v.string(), v.object({ before: v.string(), set: v.string() })),
+});
+
+function sortedObject<Value>(map: ReadonlyMap<string, Value>): Record<string, Value> {
+  return Object.fromEntries([...map].sort(([a], [b]) => compareText(a, b)));
+}
