@@ -40,12 +40,7 @@ const PORT = parsePort(80) ?? expect.unreachable();
 const KEY = virtualServerKey({ kind: 'address', address: ip('10.96.0.50'), port: PORT, protocol: 'TCP' });
 
 const LEDGER: Ledger = {
-  virtualServers: new Map([
-    [
-      'TCP 10.96.0.50:80' as VirtualServerKey,
-      { service: 'web/front', servicePort: '', exposure: 'ClusterIP' },
-    ],
-  ]),
+  virtualServers: new Map([[KEY, { service: 'web/front', servicePort: '', exposure: 'ClusterIP' }]]),
   drains: new Map([
     [drainKey(KEY, realServerKey({ address: ip('10.244.1.20'), port: 8080 })), 1_700_000_000_000],
   ]),
