@@ -103,7 +103,7 @@ choose() {
       because=${because:-it has IPVS}
       return
     fi
-    tried+=("$chosen")
+    [[ $chosen == uml && -z ${SVCPLANE_LAB_UML:-} ]] || tried+=("$chosen")
   done
   fail "no kernel with IPVS: $(why_not native uml qemu)"
 }
