@@ -57,36 +57,43 @@ export class ByteWriter {
   }
 
   u8(value: number): void {
-    this.#view.setUint8(this.#reserve(1), value);
+    const at = this.#reserve(1);
+    this.#view.setUint8(at, value);
   }
 
   /** Host byte order. */
   u16(value: number): void {
-    this.#view.setUint16(this.#reserve(2), value, littleEndian);
+    const at = this.#reserve(2);
+    this.#view.setUint16(at, value, littleEndian);
   }
 
   /** Host byte order. */
   u32(value: number): void {
-    this.#view.setUint32(this.#reserve(4), value, littleEndian);
+    const at = this.#reserve(4);
+    this.#view.setUint32(at, value, littleEndian);
   }
 
   /** Host byte order. */
   u64(value: bigint): void {
-    this.#view.setBigUint64(this.#reserve(8), value, littleEndian);
+    const at = this.#reserve(8);
+    this.#view.setBigUint64(at, value, littleEndian);
   }
 
   /** Network byte order. */
   be16(value: number): void {
-    this.#view.setUint16(this.#reserve(2), value, false);
+    const at = this.#reserve(2);
+    this.#view.setUint16(at, value, false);
   }
 
   /** Network byte order. */
   be32(value: number): void {
-    this.#view.setUint32(this.#reserve(4), value, false);
+    const at = this.#reserve(4);
+    this.#view.setUint32(at, value, false);
   }
 
   bytes(value: Uint8Array): void {
-    this.#bytes.set(value, this.#reserve(value.length));
+    const at = this.#reserve(value.length);
+    this.#bytes.set(value, at);
   }
 
   /** The text in UTF-8 and a NUL. */
@@ -123,6 +130,7 @@ export class ByteWriter {
     this.#view.setUint32(offset, value, littleEndian);
   }
 
+  /** Growing replaces `#bytes` and `#view`, so call this before naming either. */
   #reserve(count: number): number {
     const at = this.#length;
     const end = at + count;
