@@ -4,22 +4,25 @@ import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { CommandError, connect, createNamespace, describeWithIpvs, run, whyNoIpvs } from './probe.ts';
 
-const kernel = process.env.SVCPLANE_LAB_KERNEL;
+const inLab =
+  process.env.SVCPLANE_LAB_KERNEL === undefined
+    ? { skip: true, meta: { skipReason: 'not started by scripts/lab' } }
+    : {};
 
 // Outside describeWithIpvs: in the lab, a kernel without IPVS is a failure and no reason to skip.
-it.runIf(kernel !== undefined)('scripts/lab gives a kernel with IPVS', () => {
+it('scripts/lab gives a kernel with IPVS', inLab, () => {
   expect(whyNoIpvs()).toBeUndefined();
 });
 
 describeWithIpvs('lab', () => {
-  it.runIf(kernel !== undefined)('scripts/lab gives fresh /tmp and /run, and cgroup2', () => {
+  it('scripts/lab gives fresh /tmp and /run, and cgroup2', inLab, () => {
     const mounts = run(['findmnt', '--noheadings', '--output', 'TARGET,FSTYPE']);
     expect(mounts).toMatch(/\/tmp +tmpfs/);
     expect(mounts).toMatch(/\/run +tmpfs/);
     expect(mounts).toMatch(/\/sys\/fs\/cgroup\S* +cgroup2/);
   });
 
-  it.runIf(kernel !== undefined)('scripts/lab gives a directory for results', () => {
+  it('scripts/lab gives a directory for results', inLab, () => {
     const directory = process.env.SVCPLANE_LAB_OUT ?? '';
     expect(() => writeFileSync(join(directory, 'probe'), '')).not.toThrow();
   });

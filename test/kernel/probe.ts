@@ -17,7 +17,7 @@ export function whyNoIpvs(): string | undefined {
   const { error, status, stderr } = spawnSync('ipvsadm', ['-Ln'], { encoding: 'utf8' });
   if (error) return `cannot run ipvsadm: ${error.message}`;
   if (status === 0) return undefined;
-  return `no IPVS in this kernel or network namespace: ${stderr.trim().split('\n')[0]}`;
+  return `no IPVS in this kernel or network namespace: ${stderr.trim().replaceAll('\n', '; ')}`;
 }
 
 /**
