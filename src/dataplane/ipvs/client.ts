@@ -1,0 +1,71 @@
+import type { Scheduler } from '../../model/scheduler.ts';
+import type { GenlClient } from '../../netlink/client.ts';
+import type { GenlRequest } from '../../netlink/genl.ts';
+import {
+  decodeDestination,
+  decodeService,
+  getDestinations,
+  getServices,
+} from '../../netlink/ipvs-messages.ts';
+import type { NetlinkMessage } from '../../netlink/message.ts';
+import { NetlinkRequestError } from '../../netlink/results.ts';
+import {
+  type IpvsKernel,
+  type KernelAnswer,
+  type KernelRequest,
+  type KernelState,
+  type KernelVirtualServer,
+  missingScheduler,
+} from './kernel.ts';
+import { decodeConfig, decodeIdentity, decodeRealServer, encodeRequest } from './wire.ts';
+
+/** The kernel's IPVS table over generic netlink; remembers which schedulers it could not have. */
+export class NetlinkIpvsKernel implements IpvsKernel {
+  readonly #client: GenlClient;
+  readonly #unavailableSchedulers = new Set<Scheduler>();
+
+  /** @param client opened for the family "IPVS"; stays the caller's */
+  constructor(client: GenlClient) {
+    this.#client = client;
+  }
+
+  /** @throws NetlinkRequestError if refused (EPERM), or if the table would not stand still to be read */
+  async dump(signal: AbortSignal): Promise<KernelState> {
+    const virtualServers: KernelVirtualServer[] = [];
+    for (const service of await this.#rows('virtual servers', getServices(), decodeService, signal)) {
+      const identity = decodeIdentity(service);
+      // Nothing that svcplane makes or looks for can be on a protocol that it has no name for.
+      if (identity === undefined) continue;
+      const decode = (message: NetlinkMessage) =>
+        decodeRealServer(decodeDestination(message, service.family));
+      const realServers = await this.#rows('real servers', getDestinations(service), decode, signal);
+      virtualServers.push({ identity, config: decodeConfig(service), realServers });
+    }
+    return { virtualServers, unavailableSchedulers: new Set(this.#unavailableSchedulers) };
+  }
+
+  /** Many requests per send, as the client slices them. */
+  async execute(requests: readonly KernelRequest[], signal: AbortSignal): Promise<readonly KernelAnswer[]> {
+    const answers = await this.#client.executeBatch(requests.map(encodeRequest), signal);
+    for (const [i, answer] of answers.entries()) {
+      const request = requests[i];
+      const missing = request && missingScheduler(request, answer);
+      if (missing !== undefined) this.#unavailableSchedulers.add(missing);
+    }
+    return answers;
+  }
+
+  async #rows<Row>(
+    what: string,
+    request: GenlRequest,
+    decode: (message: NetlinkMessage) => Row,
+    signal: AbortSignal,
+  ): Promise<readonly Row[]> {
+    const result = await this.#client.dump(request, decode, signal);
+    if (result.outcome === 'ok') return result.rows;
+    throw new NetlinkRequestError(
+      `read the ${what} of IPVS`,
+      result.outcome === 'refused' ? result : undefined,
+    );
+  }
+}

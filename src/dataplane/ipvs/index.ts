@@ -1,0 +1,71 @@
+import type { VirtualServer } from '../../model/virtual-server.ts';
+import type { Dataplane } from '../dataplane.ts';
+import type { LedgerAccess } from '../ledger.ts';
+import { applyIpvs, type WriteSysctl, writeSysctlFile } from './apply.ts';
+import type { IpvsKernel } from './kernel.ts';
+import { observeIpvs, type ReadSysctl, readSysctlFile } from './observe.ts';
+import type { IpvsOp } from './ops.ts';
+import { NO_STALE_ENTRIES, type StaleEntries } from './ownership.ts';
+import { parseIpvsOp } from './parse-op.ts';
+import { drainingIpvsAddresses, type PlanOptions, planIpvs, teardownIpvs } from './plan.ts';
+import { type ProjectOptions, projectIpvs, projectVirtualServer } from './project.ts';
+import { reduceIpvs } from './reduce.ts';
+import { foreignVirtualServers, type IpvsRows, type VirtualServerRow } from './rows.ts';
+import { canonicalText } from './text.ts';
+
+export interface IpvsOptions extends ProjectOptions, PlanOptions {}
+
+export interface IpvsResources {
+  readonly kernel: IpvsKernel;
+  readonly ledger: LedgerAccess;
+  /** Wall clock, ms since the epoch: drain starts are kept over restarts. */
+  readonly nowMs: () => number;
+  /** Through /proc/sys by default. */
+  readonly readSysctl?: ReadSysctl;
+  readonly writeSysctl?: WriteSysctl;
+}
+
+/** The IPVS table of this network namespace, and the sysctls it needs. */
+export function createIpvsDataplane(
+  resources: IpvsResources,
+  options: IpvsOptions,
+): Dataplane<IpvsRows, IpvsOp> {
+  const { kernel, ledger, nowMs } = resources;
+  const { readSysctl = readSysctlFile, writeSysctl = writeSysctlFile } = resources;
+  // Unchanged virtual servers are the same objects from sync to sync; so are their rows.
+  const projected = new WeakMap<VirtualServer, VirtualServerRow>();
+  let stale: StaleEntries = NO_STALE_ENTRIES;
+  return {
+    name: 'ipvs',
+    project: (desired) => projectIpvs(desired, options, (server) => projectOnce(projected, server)),
+    observe: async (signal) => {
+      const observation = await observeIpvs(kernel, ledger, readSysctl, nowMs, signal);
+      stale = observation.stale;
+      return observation.rows;
+    },
+    plan: (observed, wanted) => planIpvs(observed, wanted, options),
+    teardown: teardownIpvs,
+    apply: (ops, signal) => {
+      const pruned = stale;
+      // Valid once: what this apply enters may be among them.
+      stale = NO_STALE_ENTRIES;
+      return applyIpvs(ops, pruned, { kernel, ledger, writeSysctl, nowMs }, signal);
+    },
+    reduce: reduceIpvs,
+    canonical: canonicalText,
+    foreign: foreignVirtualServers,
+    parseOp: parseIpvsOp,
+    drainingAddresses: (observed, wanted) => drainingIpvsAddresses(observed, wanted, options),
+  };
+}
+
+function projectOnce(
+  projected: WeakMap<VirtualServer, VirtualServerRow>,
+  virtualServer: VirtualServer,
+): VirtualServerRow {
+  const known = projected.get(virtualServer);
+  if (known) return known;
+  const row = projectVirtualServer(virtualServer);
+  projected.set(virtualServer, row);
+  return row;
+}

@@ -1,0 +1,161 @@
+import {
+  realServerKey,
+  type VirtualServerIdentity,
+  type VirtualServerKey,
+  virtualServerKey,
+} from '../../model/virtual-server.ts';
+import type { Operation, OpOf } from '../dataplane.ts';
+import type { LedgerOrigin } from '../ledger.ts';
+import type { RealServerConfig, RealServerRow, VirtualServerConfig, VirtualServerRow } from './rows.ts';
+import { configFields, describe, describeChange, plural, realServerFields } from './text.ts';
+
+/** Every change this dataplane makes, by name, with its arguments. */
+export interface IpvsOps {
+  /** `before` is the value it replaces. */
+  setSysctl: { readonly name: string; readonly before: string; readonly value: string };
+  /** Gives a sysctl the value it had before us. */
+  restoreSysctl: { readonly name: string; readonly before: string; readonly value: string };
+  addVirtualServer: {
+    readonly identity: VirtualServerIdentity;
+    readonly config: VirtualServerConfig;
+    readonly origin: LedgerOrigin;
+  };
+  /** In place; its connections live on. */
+  setVirtualServer: { readonly identity: VirtualServerIdentity; readonly config: VirtualServerConfig };
+  /** Enters what is there already, exactly as wanted, as ours. Changes the ledger, not the kernel. */
+  adoptVirtualServer: { readonly identity: VirtualServerIdentity; readonly origin: LedgerOrigin };
+  /** Its real servers go with it. */
+  deleteVirtualServer: { readonly identity: VirtualServerIdentity };
+  addRealServer: { readonly identity: VirtualServerIdentity; readonly realServer: RealServerConfig };
+  /** In place; its connections live on. */
+  setRealServer: { readonly identity: VirtualServerIdentity; readonly realServer: RealServerConfig };
+  /** `realServer` has weight 0: no new connections, the open ones go on. Starts the deadline. */
+  drainRealServer: {
+    readonly identity: VirtualServerIdentity;
+    readonly realServer: RealServerConfig;
+    /** With 0 there is nothing to write: only the start is recorded. */
+    readonly weightBefore: number;
+    /** ms since the epoch */
+    readonly startedAtMs: number;
+  };
+  deleteRealServer: { readonly identity: VirtualServerIdentity; readonly realServer: RealServerConfig };
+}
+
+export type IpvsOpNamed<Name extends keyof IpvsOps> = {
+  [N in Name]: Operation & { readonly op: N } & IpvsOps[N];
+}[Name];
+
+export type IpvsOp = OpOf<IpvsOps>;
+
+export function setSysctl(name: string, before: string, value: string, reason: string): IpvsOp {
+  return {
+    op: 'setSysctl',
+    subject: `sysctl ${name}`,
+    detail: `${before} → ${value}`,
+    reason,
+    name,
+    before,
+    value,
+  };
+}
+
+export function restoreSysctl(name: string, before: string, value: string): IpvsOp {
+  return {
+    op: 'restoreSysctl',
+    subject: `sysctl ${name}`,
+    detail: `${before} → ${value}`,
+    reason: 'the value before svcplane',
+    name,
+    before,
+    value,
+  };
+}
+
+export function addVirtualServer(row: VirtualServerRow, origin: LedgerOrigin): IpvsOp {
+  const { key, identity, config, reason } = row;
+  const detail = describe(configFields(config));
+  return { op: 'addVirtualServer', subject: key, detail, reason, identity, config, origin };
+}
+
+export function setVirtualServer(have: VirtualServerRow, want: VirtualServerRow): IpvsOp {
+  const { key, identity, config, reason } = want;
+  const detail = describeChange(configFields(have.config), configFields(config));
+  return { op: 'setVirtualServer', subject: key, detail, reason, identity, config };
+}
+
+export function adoptVirtualServer(
+  have: VirtualServerRow,
+  want: VirtualServerRow,
+  origin: LedgerOrigin,
+): IpvsOp {
+  const { key, identity, reason } = want;
+  const detail = `owner ${have.reason === '' ? have.owner : have.reason} → ${reason}`;
+  return { op: 'adoptVirtualServer', subject: key, detail, reason, identity, origin };
+}
+
+export function deleteVirtualServer(have: VirtualServerRow, reason: string): IpvsOp {
+  const { key, identity } = have;
+  const count = have.realServers.size;
+  const detail = count === 0 ? '' : `with ${plural(count, 'real server')}`;
+  return { op: 'deleteVirtualServer', subject: key, detail, reason, identity };
+}
+
+export function addRealServer(row: VirtualServerRow, want: RealServerRow): IpvsOp {
+  const { identity } = row;
+  const realServer = want.config;
+  const detail = describe(realServerFields(realServer));
+  const reason = `${row.reason}, ${want.reason}`;
+  return { op: 'addRealServer', subject: subjectOf(row, realServer), detail, reason, identity, realServer };
+}
+
+export function setRealServer(row: VirtualServerRow, have: RealServerRow, want: RealServerRow): IpvsOp {
+  const { identity } = row;
+  const realServer = want.config;
+  const detail = describeChange(realServerFields(have.config), realServerFields(realServer));
+  const reason = `${row.reason}, ${want.reason}`;
+  return { op: 'setRealServer', subject: subjectOf(row, realServer), detail, reason, identity, realServer };
+}
+
+export function drainRealServer(
+  row: VirtualServerRow,
+  have: RealServerRow,
+  startedAtMs: number,
+  reason: string,
+): IpvsOp {
+  const weightBefore = have.config.weight;
+  return {
+    op: 'drainRealServer',
+    subject: subjectOf(row, have.config),
+    detail: `weight ${weightBefore} → 0, ${plural(have.activeConnections, 'active connection')}`,
+    reason,
+    identity: row.identity,
+    realServer: { ...have.config, weight: 0 },
+    weightBefore,
+    startedAtMs,
+  };
+}
+
+export function deleteRealServer(row: VirtualServerRow, have: RealServerRow, reason: string): IpvsOp {
+  return {
+    op: 'deleteRealServer',
+    subject: subjectOf(row, have.config),
+    detail: have.activeConnections === 0 ? '' : plural(have.activeConnections, 'active connection'),
+    reason,
+    identity: row.identity,
+    realServer: have.config,
+  };
+}
+
+/** `Service web/front port http` */
+export function reasonOf({ service, servicePort }: LedgerOrigin): string {
+  return `Service ${service}${servicePort === '' ? '' : ` port ${servicePort}`}`;
+}
+
+function subjectOf(row: VirtualServerRow, realServer: RealServerConfig): string {
+  return `${row.key} -> ${realServerKey(realServer)}`;
+}
+
+/** The virtual server an operation acts on; null for sysctls. */
+export function virtualServerOf(op: IpvsOp): VirtualServerKey | null {
+  return 'identity' in op ? virtualServerKey(op.identity) : null;
+}

@@ -1,0 +1,98 @@
+import { familyOf } from '../../model/address.ts';
+import { type Cidr, cidrContains, formatCidr } from '../../model/cidr.ts';
+import type { DesiredState } from '../../model/desired-state.ts';
+import { compareRejected, type Rejected } from '../../model/rejected.ts';
+import {
+  type RealServer,
+  type RealServerKey,
+  realServerKey,
+  type VirtualServer,
+  type VirtualServerKey,
+} from '../../model/virtual-server.ts';
+import type { Projection } from '../dataplane.ts';
+import {
+  type IpvsRows,
+  NO_CONNECTIONS,
+  type RealServerRow,
+  type SysctlRow,
+  type VirtualServerRow,
+} from './rows.ts';
+import { IPV6_SYSCTLS, SYSCTLS } from './sysctls.ts';
+
+export interface ProjectOptions {
+  /** Virtual servers in these ranges belong to others, as while migrating from another proxy. */
+  readonly excludeCIDRs: readonly Cidr[];
+  /** Whether this node serves IPv6. */
+  readonly ipv6: boolean;
+}
+
+/**
+ * The IPVS rows that `desired` means.
+ * @param rowOf turns one virtual server into its row; give a memo of {@link projectVirtualServer} to keep the rows
+ *   of unchanged virtual servers identical from one call to the next
+ */
+export function projectIpvs(
+  desired: DesiredState,
+  options: ProjectOptions,
+  rowOf: (virtualServer: VirtualServer) => VirtualServerRow = projectVirtualServer,
+): Projection<IpvsRows> {
+  const refused: Rejected[] = [];
+  const virtualServers = new Map<VirtualServerKey, VirtualServerRow>();
+  let anyIpv6 = false;
+  for (const [key, virtualServer] of desired.virtualServers) {
+    const reason = refusal(virtualServer, options);
+    if (reason !== undefined) {
+      refused.push({ subject: `Service ${virtualServer.service}`, reason: `${key}: ${reason}` });
+      continue;
+    }
+    anyIpv6 ||= familyOf(virtualServer.address) === 'IPv6';
+    virtualServers.set(key, rowOf(virtualServer));
+  }
+  const sysctls = new Map<string, SysctlRow>(
+    [...SYSCTLS, ...(anyIpv6 ? IPV6_SYSCTLS : [])].map(([name, value]) => [name, { value, changed: null }]),
+  );
+  return {
+    rows: { virtualServers, sysctls, observedAtMs: 0, unavailableSchedulers: new Set() },
+    refused: refused.sort(compareRejected),
+  };
+}
+
+/** One virtual server as a row: masquerading, affinity per client address. */
+export function projectVirtualServer(virtualServer: VirtualServer): VirtualServerRow {
+  const { key, address, port, protocol, service, servicePort, exposure } = virtualServer;
+  return {
+    key,
+    identity: { kind: 'address', address, port, protocol },
+    config: {
+      scheduler: virtualServer.scheduler,
+      flags: 0,
+      persistenceTimeoutSeconds: virtualServer.persistenceTimeoutSeconds,
+      netmask: null,
+      persistenceEngine: null,
+    },
+    realServers: new Map(virtualServer.realServers.map(projectRealServer)),
+    owner: 'svcplane',
+    origin: { service, servicePort, exposure },
+    reason: virtualServer.origin,
+  };
+}
+
+function projectRealServer({ address, port, weight, origin }: RealServer): [RealServerKey, RealServerRow] {
+  const config = {
+    address,
+    port,
+    weight,
+    forwarding: 'masquerade',
+    upperThreshold: 0,
+    lowerThreshold: 0,
+    tunnel: null,
+  } as const;
+  return [realServerKey(config), { config, ...NO_CONNECTIONS, drainStartedAtMs: null, reason: origin }];
+}
+
+function refusal({ address }: VirtualServer, options: ProjectOptions): string | undefined {
+  const excluded = options.excludeCIDRs.find((cidr) => cidrContains(cidr, address));
+  if (excluded) return `left to others, for it lies in ${formatCidr(excluded)} of excludeCIDRs`;
+  if (!options.ipv6 && familyOf(address) === 'IPv6') return 'this node does not serve IPv6';
+  return undefined;
+}
