@@ -1,0 +1,241 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { decodeObjects } from '../../src/cluster/decode.ts';
+import { desiredOf, linesOf, reasonsOf } from '../derive.ts';
+import { node, service, slice } from '../objects.ts';
+
+describe('decodeObjects() rejects with a reason', () => {
+  const rows: { name: string; objects: object[]; keys?: string[]; reason: string }[] = [
+    {
+      name: 'a headless Service',
+      objects: [service({ spec: { clusterIP: 'None' } })],
+      reason:
+        'Service web/front: headless (clusterIP None): DNS answers with the endpoints, nothing to do on a node',
+    },
+    {
+      name: 'a Service without clusterIP',
+      objects: [service({ spec: { clusterIP: '' } })],
+      reason: 'Service web/front: has no clusterIP: not yet allocated',
+    },
+    {
+      name: 'type ExternalName',
+      objects: [service({ spec: { type: 'ExternalName', externalName: 'db.example', clusterIP: '' } })],
+      reason: 'Service web/front: type ExternalName is a DNS alias: nothing to do on a node',
+    },
+    {
+      name: 'a Service of another proxy',
+      objects: [service({ metadata: { labels: { 'service.kubernetes.io/service-proxy-name': 'other' } } })],
+      reason:
+        'Service web/front: belongs to another proxy: label service.kubernetes.io/service-proxy-name is "other"',
+    },
+    {
+      name: 'a port out of range, keeping the others',
+      objects: [
+        service({
+          spec: {
+            ports: [
+              { name: 'bad', port: 70000 },
+              { name: 'http', port: 80 },
+            ],
+          },
+        }),
+      ],
+      keys: ['TCP 10.96.0.50:80'],
+      reason: 'Service web/front: port bad (70000) is not a number from 1 to 65535',
+    },
+    {
+      name: 'a protocol IPVS does not balance',
+      objects: [
+        service({
+          spec: {
+            ports: [
+              { port: 80, protocol: 'ICMP' },
+              { name: 'http', port: 80 },
+            ],
+          },
+        }),
+      ],
+      keys: ['TCP 10.96.0.50:80'],
+      reason: 'Service web/front: port 80: protocol "ICMP" is none of TCP, UDP, SCTP',
+    },
+    {
+      name: 'an unknown scheduler, using the default',
+      objects: [service({ metadata: { annotations: { 'svcplane.io/scheduler': 'best' } } })],
+      keys: ['TCP 10.96.0.50:80'],
+      reason:
+        'Service web/front: annotation svcplane.io/scheduler "best" is no IPVS scheduler: the default is used',
+    },
+    {
+      name: 'a malformed source range, by name',
+      objects: [service({ spec: { loadBalancerSourceRanges: ['192.0.2.0/24', '10.0.0.0/33'] } })],
+      keys: ['TCP 10.96.0.50:80'],
+      reason: 'Service web/front: loadBalancerSourceRanges "10.0.0.0/33" is not a CIDR',
+    },
+    {
+      name: 'a slice port without a name',
+      objects: [slice({ ports: [{ port: 8080 }] })],
+      reason: 'EndpointSlice web/front-1: port 8080 has no name: write name: "" for an unnamed Service port',
+    },
+    {
+      name: 'a slice port 0',
+      objects: [slice({ ports: [{ name: 'http', port: 0 }] })],
+      reason: 'EndpointSlice web/front-1: port http: 0 is not a number from 1 to 65535',
+    },
+    {
+      name: 'a slice of names',
+      objects: [slice({ addressType: 'FQDN' })],
+      reason: 'EndpointSlice web/front-1: addressType FQDN: names are the business of DNS',
+    },
+    {
+      name: 'an endpoint of the other family',
+      objects: [slice({ endpoints: [{ address: 'fd00::1' }] })],
+      reason: "EndpointSlice web/front-1: endpoint address fd00::1 is not of the slice's addressType IPv4",
+    },
+    {
+      name: 'a version whose fields it does not know',
+      objects: [{ ...slice(), apiVersion: 'discovery.k8s.io/v1beta1' }],
+      reason:
+        'EndpointSlice web/front-1: apiVersion discovery.k8s.io/v1beta1: only discovery.k8s.io/v1 is read',
+    },
+    {
+      name: 'the first of two definitions',
+      objects: [service({ spec: { clusterIP: '10.96.0.1' } }), service()],
+      keys: ['TCP 10.96.0.50:80'],
+      reason: 'Service web/front: defined more than once: the last definition is used',
+    },
+  ];
+  for (const { name, objects, keys = [], reason } of rows) {
+    it(name, () => {
+      const desired = desiredOf(objects.map((object) => ({ ...object })));
+      expect([...desired.virtualServers.keys()]).toEqual(keys);
+      expect(reasonsOf(desired)).toEqual([reason]);
+    });
+  }
+});
+
+describe('decodeObjects() reads', () => {
+  it('affinity with its default of three hours', () => {
+    const lines = linesOf(desiredOf([service({ spec: { sessionAffinity: 'ClientIP' } })]));
+    expect(lines).toEqual(['TCP 10.96.0.50:80 rr p10800 ->']);
+  });
+
+  it('the scheduler annotation and the configured default', () => {
+    const annotated = service({ metadata: { annotations: { 'svcplane.io/scheduler': 'mh' } } });
+    expect(linesOf(desiredOf([annotated], { scheduler: 'wlc' }))).toEqual(['TCP 10.96.0.50:80 mh ->']);
+    expect(linesOf(desiredOf([service()], { scheduler: 'wlc' }))).toEqual(['TCP 10.96.0.50:80 wlc ->']);
+  });
+
+  const endpoints = {
+    apiVersion: 'v1',
+    kind: 'Endpoints',
+    metadata: { name: 'front', namespace: 'web' },
+    subsets: [
+      {
+        addresses: [{ ip: '192.0.2.7' }],
+        notReadyAddresses: [{ ip: '192.0.2.8' }],
+        ports: [{ name: 'http', port: 5432 }],
+      },
+    ],
+  };
+
+  it('hand-made Endpoints of a Service without a slice', () => {
+    expect(linesOf(desiredOf([service(), endpoints]))).toEqual(['TCP 10.96.0.50:80 rr -> 192.0.2.7:5432']);
+  });
+
+  it('no Endpoints where a slice of that Service exists, be it empty', () => {
+    expect(linesOf(desiredOf([service(), endpoints, slice()]))).toEqual(['TCP 10.96.0.50:80 rr ->']);
+    expect(linesOf(desiredOf([service(), endpoints, slice({ addressType: 'FQDN' })]))).toEqual([
+      'TCP 10.96.0.50:80 rr ->',
+    ]);
+  });
+
+  it('only the own Node: its addresses, podCIDRs and zone', () => {
+    const facts = decodeObjects(
+      [node({ name: 'n1', addresses: ['172.16.0.6'] }), node({ zone: 'z1' })],
+      'n0',
+    );
+    expect(facts.node).toEqual({
+      name: 'n0',
+      addresses: ['172.16.0.5'],
+      podCIDRs: [{ family: 'IPv4', network: '10.244.1.0', prefixLength: 24 }],
+      zone: 'z1',
+    });
+  });
+
+  it('ServiceCIDRs, which then guard the ClusterIP range', () => {
+    const range = {
+      apiVersion: 'networking.k8s.io/v1',
+      kind: 'ServiceCIDR',
+      metadata: { name: 'kubernetes' },
+      spec: { cidrs: ['10.96.0.0/16', 'fd00:10:96::/112'] },
+    };
+    const desired = desiredOf([service({ spec: { externalIPs: ['10.96.9.9'] } }), range]);
+    expect(desired.serviceCIDRs).toHaveLength(2);
+    expect(reasonsOf(desired)).toEqual([
+      'Service web/front: externalIP 10.96.9.9 lies in the ClusterIP range: nobody may claim it',
+    ]);
+  });
+
+  it('a Service with a hundred ports', () => {
+    const ports = Array.from({ length: 100 }, (_, i) => ({ name: `p${i}`, port: 1000 + i }));
+    expect(desiredOf([service({ spec: { ports } })]).virtualServers.size).toBe(100);
+  });
+});
+
+describe('decodeObjects() survives', () => {
+  const paths = [
+    'metadata',
+    'spec',
+    'status',
+    'subsets',
+    'endpoints',
+    'ports',
+    'addressType',
+    'apiVersion',
+    'kind',
+  ];
+  const base = fc.constantFrom<object>(service(), slice({ endpoints: [{ address: '10.1.0.1' }] }), node(), {
+    apiVersion: 'v1',
+    kind: 'Endpoints',
+    metadata: { name: 'front' },
+    subsets: [{ addresses: [{ ip: '10.1.0.1' }], ports: [{ port: 1 }] }],
+  });
+
+  it('any JSON in any field of any kind', () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.tuple(base, fc.constantFrom(...paths), fc.jsonValue()), { maxLength: 5 }),
+        (changes) => {
+          desiredOf(changes.map(([object, path, value]) => ({ ...object, [path]: value })));
+        },
+      ),
+      { numRuns: 500 },
+    );
+  });
+
+  it('any JSON one level deeper', () => {
+    fc.assert(
+      fc.property(
+        fc.constantFrom(
+          'clusterIP',
+          'clusterIPs',
+          'ports',
+          'externalIPs',
+          'sessionAffinityConfig',
+          'type',
+          'loadBalancerSourceRanges',
+        ),
+        fc.oneof(
+          fc.jsonValue(),
+          fc.array(fc.jsonValue()),
+          fc.array(fc.record({ port: fc.jsonValue(), name: fc.jsonValue() })),
+        ),
+        (field, value) => {
+          const desired = desiredOf([service({ spec: { [field]: value } })]);
+          expect(desired.virtualServers.size + desired.rejected.length).toBeGreaterThan(0);
+        },
+      ),
+      { numRuns: 500 },
+    );
+  });
+});
