@@ -1,0 +1,93 @@
+import type { IpAddress } from '../../model/address.ts';
+import { specialAddress } from '../../model/cidr.ts';
+import type { Ledger } from '../ledger.ts';
+import type { KernelAddress, KernelLink, KernelRoute, LinkKernel } from './kernel.ts';
+import {
+  type AddressRow,
+  type AddressRows,
+  hostPrefixLength,
+  type LedgerEntry,
+  type LedgerKey,
+  ledgerKey,
+  type RouteRow,
+} from './rows.ts';
+
+/** The link name that is ours by name alone: nobody else has a reason to use it. */
+const OUR_LINK = 'svcplane0';
+
+/** What one observation reads from the kernel. */
+export interface KernelDump {
+  readonly links: readonly KernelLink[];
+  readonly addresses: readonly KernelAddress[];
+  readonly routes: readonly KernelRoute[];
+}
+
+/** Reads links, addresses and local routes. @param linkName name of our link */
+export async function observe(
+  kernel: LinkKernel,
+  ledger: Ledger,
+  linkName: string,
+  signal: AbortSignal,
+): Promise<AddressRows> {
+  const links = await kernel.links();
+  signal.throwIfAborted();
+  const addresses = await kernel.addresses();
+  signal.throwIfAborted();
+  const hasLink = links.some((link) => link.name === linkName);
+  const routes = hasLink ? await kernel.localRoutes() : [];
+  return rowsOf({ links, addresses, routes }, ledger, linkName);
+}
+
+/** Pure: a dump as rows, each marked ours or foreign. */
+export function rowsOf(dump: KernelDump, ledger: Ledger, linkName: string): AddressRows {
+  const link = dump.links.find(({ name }) => name === linkName);
+  // On anything but a dummy nothing is ours, whatever the ledger says.
+  const isDummy = link?.kind === 'dummy';
+  const names = new Map(dump.links.map(({ index, name }) => [index, name]));
+  const addresses = new Map<IpAddress, AddressRow>();
+  const foreignLocal = new Map<IpAddress, string>();
+  for (const { linkIndex, address, prefixLength } of dump.addresses) {
+    if (linkIndex !== link?.index) foreignLocal.set(address, names.get(linkIndex) ?? `link ${linkIndex}`);
+    else if (!isKernelMade(address)) {
+      const ours = isDummy && ledger.addresses.has(address) && prefixLength === hostPrefixLength(address);
+      addresses.set(address, { owner: ours ? 'svcplane' : 'foreign', prefixLength, origin: '' });
+    }
+  }
+  const routes = new Map<string, RouteRow>();
+  for (const { linkIndex, prefix, source } of dump.routes) {
+    if (linkIndex !== link?.index) continue;
+    const ours = isDummy && ledger.routes.has(prefix);
+    routes.set(prefix, { owner: ours ? 'svcplane' : 'foreign', source, origin: '' });
+  }
+  const row = {
+    name: linkName,
+    exists: link !== undefined,
+    isUp: link?.isUp ?? false,
+    kind: link?.kind ?? null,
+    ours: isDummy && (linkName === OUR_LINK || ledger.links.has(linkName)),
+  };
+  const rows = { link: row, addresses, routes, foreignLocal };
+  return { ...rows, missing: missingFrom(rows, ledger) };
+}
+
+/** The kernel gives each link that is up an IPv6 address in fe80::/10; no Service can have one. */
+function isKernelMade(address: IpAddress): boolean {
+  return specialAddress(address) === 'link-local';
+}
+
+function missingFrom(
+  rows: Omit<AddressRows, 'missing'>,
+  ledger: Ledger,
+): ReadonlyMap<LedgerKey, LedgerEntry> {
+  const isMissing = (entry: LedgerEntry): boolean => {
+    if (entry.kind === 'address') return rows.addresses.get(entry.address)?.owner !== 'svcplane';
+    if (entry.kind === 'route') return rows.routes.get(entry.prefix)?.owner !== 'svcplane';
+    return entry.link !== rows.link.name || rows.link.kind !== 'dummy';
+  };
+  const entries: LedgerEntry[] = [
+    ...[...ledger.addresses].map((address) => ({ kind: 'address', address }) as const),
+    ...[...ledger.routes].map((prefix) => ({ kind: 'route', prefix }) as const),
+    ...[...ledger.links].map((link) => ({ kind: 'link', link }) as const),
+  ];
+  return new Map(entries.filter(isMissing).map((entry) => [ledgerKey(entry), entry]));
+}

@@ -1,0 +1,90 @@
+import { familyOf, type IpAddress } from '../../model/address.ts';
+import { type Cidr, cidrContains, formatCidr } from '../../model/cidr.ts';
+import type { DesiredState } from '../../model/desired-state.ts';
+import { compareText, type Rejected } from '../../model/rejected.ts';
+import type { VirtualServer } from '../../model/virtual-server.ts';
+import type { Projection } from '../dataplane.ts';
+import { type AddressRow, type AddressRows, emptyRows, hostPrefixLength, type RouteRow } from './rows.ts';
+
+export interface AddressesOptions {
+  /** Name of our link, ≤ 15 characters; never one of another service proxy. */
+  readonly interface: string;
+  /** Whether ClusterIPs are bound one by one, or made local by one route per range. */
+  readonly clusterIPs: 'bind' | 'route';
+}
+
+/** The addresses and routes that make `desired` local on this node. */
+export function project(desired: DesiredState, options: AddressesOptions): Projection<AddressRows> {
+  const routing = options.clusterIPs === 'route' ? routableRanges(desired) : { ranges: [], refused: [] };
+  const addresses = boundAddresses(desired, routing.ranges);
+  const routes = new Map(
+    routing.ranges.map((range): [string, RouteRow] => [
+      formatCidr(range),
+      { owner: 'svcplane', source: nodeAddress(desired, range), origin: originOf(range) },
+    ]),
+  );
+  const empty = emptyRows(options.interface);
+  const needsLink = addresses.size + routes.size > 0;
+  const link = needsLink
+    ? { ...empty.link, exists: true, isUp: true, kind: 'dummy', ours: true }
+    : empty.link;
+  return { rows: { ...empty, link, addresses, routes }, refused: routing.refused };
+}
+
+/** A frontend whose address we make local, by an address of its own unless a route covers it. */
+function boundAddresses(desired: DesiredState, routed: readonly Cidr[]): Map<IpAddress, AddressRow> {
+  const services = new Map<IpAddress, Set<string>>();
+  for (const virtualServer of desired.virtualServers.values()) {
+    if (!virtualServer.bindAddress || isRouted(virtualServer, routed)) continue;
+    const { address, service } = virtualServer;
+    const known = services.get(address);
+    if (known) known.add(service);
+    else services.set(address, new Set([service]));
+  }
+  const rows = new Map<IpAddress, AddressRow>();
+  for (const [address, names] of services) {
+    const origin = [...names]
+      .sort(compareText)
+      .map((name) => `Service ${name}`)
+      .join(', ');
+    rows.set(address, { owner: 'svcplane', prefixLength: hostPrefixLength(address), origin });
+  }
+  return rows;
+}
+
+/** Only ClusterIPs: an external address inside the range may be announced by address, as ARP does. */
+function isRouted(virtualServer: VirtualServer, routed: readonly Cidr[]): boolean {
+  return (
+    virtualServer.exposure === 'ClusterIP' &&
+    routed.some((range) => cidrContains(range, virtualServer.address))
+  );
+}
+
+function routableRanges(desired: DesiredState): { ranges: readonly Cidr[]; refused: readonly Rejected[] } {
+  if (desired.serviceCIDRs.length === 0) {
+    const reason =
+      'no ServiceCIDR is known, so ClusterIPs are bound one by one; name the ranges in serviceCIDRs to route them';
+    return { ranges: [], refused: [{ subject: 'clusterIPs: route', reason }] };
+  }
+  const ranges: Cidr[] = [];
+  const refused: Rejected[] = [];
+  for (const range of desired.serviceCIDRs) {
+    // A local route over the node's own network would cut the node off from its neighbours.
+    const inside = desired.nodeAddresses.find((address) => cidrContains(range, address));
+    if (inside === undefined) ranges.push(range);
+    else {
+      const reason = `node address ${inside} is in it, so it is not made local; its ClusterIPs are bound one by one`;
+      refused.push({ subject: originOf(range), reason });
+    }
+  }
+  return { ranges, refused };
+}
+
+/** With it as source, the node's own connections to the range need no masquerade. */
+function nodeAddress(desired: DesiredState, range: Cidr): IpAddress | null {
+  return desired.nodeAddresses.find((address) => familyOf(address) === range.family) ?? null;
+}
+
+function originOf(range: Cidr): string {
+  return `ServiceCIDR ${formatCidr(range)}`;
+}

@@ -1,0 +1,179 @@
+import type * as Netlink from 'netlink';
+import { addressBytes, addressFromBytes, familyOf, type IpAddress } from '../../model/address.ts';
+import { formatCidr, parseCidr } from '../../model/cidr.ts';
+import type { KernelAddress, KernelLink, KernelRoute } from './kernel.ts';
+import { hostPrefixLength } from './rows.ts';
+
+/** A request without its netlink header. */
+export interface RtnetlinkRequest {
+  /** RTM_* */
+  readonly type: number;
+  /** NLM_F_*, without REQUEST and ACK */
+  readonly flags: number;
+  /** Header and attributes, each in host byte order but for addresses. */
+  readonly body: Uint8Array[];
+}
+
+export type RtnetlinkCodec = ReturnType<typeof rtnetlinkCodec>;
+
+/** @see include/uapi/linux/socket.h, rtnetlink.h, if_link.h */
+const AF_INET = 2;
+const AF_INET6 = 10;
+const RT_TABLE_LOCAL = 255;
+const RT_SCOPE_HOST = 254;
+const RT_SCOPE_NOWHERE = 255;
+const RTN_LOCAL = 2;
+const RTPROT_UNSPEC = 0;
+const RTPROT_KERNEL = 2;
+const RTPROT_STATIC = 4;
+const IFLA_INFO_KIND = 1;
+
+/**
+ * Requests and rows in terms of the package's message formats. The package is an argument, so that only the client
+ * loads it.
+ */
+export function rtnetlinkCodec(netlink: typeof Netlink) {
+  return { ...requests(netlink), ...parsers(netlink) };
+}
+
+function requests(netlink: typeof Netlink) {
+  const { rt, AttrStream, FlagsGet, FlagsNew, putString } = netlink;
+  const { MessageType } = rt;
+  const { linkRequest, addressRequest, routeRequest } = requestsAbout(netlink);
+  const CREATE = FlagsNew.CREATE | FlagsNew.EXCL;
+  const staticRoute = { scope: RT_SCOPE_HOST, protocol: RTPROT_STATIC };
+  return {
+    getLinks: () => linkRequest(MessageType.GETLINK, FlagsGet.DUMP, { data: {}, attrs: {} }),
+    getLink: (name: string) => linkRequest(MessageType.GETLINK, 0, { data: {}, attrs: { ifname: name } }),
+    getAddresses: (): RtnetlinkRequest => {
+      const out = new AttrStream();
+      rt.formatAddressMessage({ kind: 'address', data: {}, attrs: {} }, out);
+      return { type: MessageType.GETADDR, flags: FlagsGet.DUMP, body: out.bufs };
+    },
+    getRoutes: (): RtnetlinkRequest => {
+      const out = new AttrStream();
+      rt.formatRouteMessage({ kind: 'route', data: {}, attrs: {} }, out);
+      return { type: MessageType.GETROUTE, flags: FlagsGet.DUMP, body: out.bufs };
+    },
+    addDummy: (name: string) => {
+      const linkinfo = new AttrStream();
+      linkinfo.push(IFLA_INFO_KIND, putString('dummy'));
+      const data = { flags: { up: true }, change: { up: true } } as const;
+      const attrs = { ifname: name, linkinfo: Buffer.concat(linkinfo.bufs) };
+      return linkRequest(MessageType.NEWLINK, CREATE, { data, attrs });
+    },
+    setUp: (linkIndex: number) => {
+      const data = { index: linkIndex, flags: { up: true }, change: { up: true } } as const;
+      return linkRequest(MessageType.SETLINK, 0, { data, attrs: {} });
+    },
+    deleteLink: (linkIndex: number) =>
+      linkRequest(MessageType.DELLINK, 0, { data: { index: linkIndex }, attrs: {} }),
+    addAddress: (linkIndex: number, address: IpAddress) =>
+      addressRequest(MessageType.NEWADDR, CREATE, linkIndex, address),
+    deleteAddress: (linkIndex: number, address: IpAddress) =>
+      addressRequest(MessageType.DELADDR, 0, linkIndex, address),
+    addRoute: (route: KernelRoute) => routeRequest(MessageType.NEWROUTE, CREATE, route, staticRoute),
+    replaceRoute: (route: KernelRoute) =>
+      routeRequest(MessageType.NEWROUTE, FlagsNew.CREATE | FlagsNew.REPLACE, route, staticRoute),
+    deleteRoute: (linkIndex: number, prefix: string) => {
+      const anyRoute = { scope: RT_SCOPE_NOWHERE, protocol: RTPROT_UNSPEC };
+      return routeRequest(MessageType.DELROUTE, 0, { linkIndex, prefix, source: null }, anyRoute);
+    },
+  };
+}
+
+function requestsAbout({ rt, AttrStream }: typeof Netlink) {
+  const linkRequest = (type: number, flags: number, message: Omit<Netlink.rt.LinkMessage, 'kind'>) => {
+    const out = new AttrStream();
+    rt.formatLinkMessage({ kind: 'link', ...message }, out);
+    return { type, flags, body: out.bufs };
+  };
+  const addressRequest = (type: number, flags: number, linkIndex: number, address: IpAddress) => {
+    const out = new AttrStream();
+    const bytes = Buffer.from(addressBytes(address));
+    const data = {
+      family: familyNumber(address),
+      prefixlen: hostPrefixLength(address),
+      index: linkIndex,
+      // Nobody else can have a virtual address: waiting for duplicates (RFC 4862) would only delay it.
+      flags: familyOf(address) === 'IPv6' ? ({ nodad: true } as const) : {},
+    };
+    rt.formatAddressMessage({ kind: 'address', data, attrs: { local: bytes, address: bytes } }, out);
+    return { type, flags, body: out.bufs };
+  };
+  const routeRequest = (type: number, flags: number, route: KernelRoute, data: Netlink.rt.Route) => {
+    const out = new AttrStream();
+    const { network, prefixLength } = cidrOf(route.prefix);
+    const attrs = {
+      dst: Buffer.from(addressBytes(network)),
+      oif: route.linkIndex,
+      ...(route.source !== null && { prefsrc: Buffer.from(addressBytes(route.source)) }),
+    };
+    const header = {
+      family: familyNumber(network),
+      dstLen: prefixLength,
+      table: RT_TABLE_LOCAL,
+      type: RTN_LOCAL,
+    };
+    rt.formatRouteMessage({ kind: 'route', data: { ...header, ...data }, attrs }, out);
+    return { type, flags, body: out.bufs };
+  };
+  return { linkRequest, addressRequest, routeRequest };
+}
+
+function parsers({ rt, parseAttributes }: typeof Netlink) {
+  return {
+    parseLink: (body: Buffer): KernelLink | undefined => {
+      const { data, attrs } = rt.parseLinkMessage(body);
+      if (data.index === undefined || attrs.ifname === undefined) return undefined;
+      let kind: string | null = null;
+      if (attrs.linkinfo) {
+        parseAttributes(attrs.linkinfo, (attribute) => {
+          if (attribute.type === IFLA_INFO_KIND) kind = textOf(attribute.data);
+        });
+      }
+      return { index: data.index, name: attrs.ifname, kind, isUp: data.flags?.up ?? false };
+    },
+    parseAddress: (body: Buffer): KernelAddress | undefined => {
+      const { data, attrs } = rt.parseAddressMessage(body);
+      // IFA_ADDRESS is the peer's where there is one, and then IFA_LOCAL ours.
+      const address = addressOf(attrs.local ?? attrs.address);
+      if (address === undefined || data.index === undefined) return undefined;
+      return { linkIndex: data.index, address, prefixLength: data.prefixlen ?? 0 };
+    },
+    parseLocalRoute: (body: Buffer): KernelRoute | undefined => {
+      // struct rtmsg: most routes are not ours, and need not be taken apart.
+      if (body[4] !== RT_TABLE_LOCAL || body[5] === RTPROT_KERNEL || body[7] !== RTN_LOCAL) return undefined;
+      const { data, attrs } = rt.parseRouteMessage(body);
+      const network = attrs.dst ? addressOf(attrs.dst) : anyAddress(data.family);
+      if (network === undefined || attrs.oif === undefined) return undefined;
+      const prefix = formatCidr({ family: familyOf(network), network, prefixLength: data.dstLen ?? 0 });
+      return { linkIndex: attrs.oif, prefix, source: addressOf(attrs.prefsrc) ?? null };
+    },
+  };
+}
+
+function familyNumber(address: IpAddress): number {
+  return familyOf(address) === 'IPv4' ? AF_INET : AF_INET6;
+}
+
+function addressOf(bytes: Uint8Array | undefined): IpAddress | undefined {
+  return bytes?.length === 4 || bytes?.length === 16 ? addressFromBytes(bytes) : undefined;
+}
+
+/** A route to everything has no RTA_DST. */
+function anyAddress(family: number | undefined): IpAddress | undefined {
+  if (family === AF_INET) return addressFromBytes(new Uint8Array(4));
+  return family === AF_INET6 ? addressFromBytes(new Uint8Array(16)) : undefined;
+}
+
+function textOf(bytes: Buffer): string {
+  const end = bytes.indexOf(0);
+  return bytes.toString('latin1', 0, end < 0 ? bytes.length : end);
+}
+
+function cidrOf(prefix: string) {
+  const cidr = parseCidr(prefix);
+  if (!cidr) throw new RangeError(`Cannot route ${prefix}: it is no address range`);
+  return cidr;
+}
