@@ -1,0 +1,54 @@
+import type { SourcedObjects } from '../cluster/manifest-objects.ts';
+import type { Config } from '../config.ts';
+import type { IpAddress } from '../model/address.ts';
+import type { DesiredState } from '../model/desired-state.ts';
+import type { IpvsInfo } from '../snapshot/render-ipvsadm.ts';
+import type { Snapshot } from '../snapshot/snapshot.ts';
+import type { StageState } from '../sync/stage.ts';
+import type { Stages } from '../sync/sync-once.ts';
+import type { HostReport } from './doctor.ts';
+
+export const EXIT = { done: 0, error: 1, changes: 2 } as const;
+
+export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
+
+/** Everything a verb needs from the outside; main.ts supplies the real ones. */
+export interface CliContext {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly hostname: string;
+  /** Whether standard output is a terminal that shows colours. */
+  readonly colour: boolean;
+  readonly signal: AbortSignal;
+  out(text: string): Promise<void>;
+  err(text: string): void;
+  readText(path: string): Promise<string>;
+  /** @throws Error of one line that names file and line */
+  readManifests(paths: readonly string[], signal: AbortSignal): Promise<SourcedObjects>;
+  /** @throws Error of one line if the kernel has no IPVS or this process may not use it */
+  openNode(config: Config): Promise<NodeAccess>;
+  /** The same dataplanes over a recorded snapshot instead of a kernel. */
+  recordedStates(config: Config, snapshot: Snapshot, desired: DesiredState): readonly StageState[];
+  /** The rows that `desired` means to the dataplanes, as a snapshot; `rejected` has what they refuse. */
+  projectSnapshot(config: Config, desired: DesiredState): Snapshot;
+  /** For `doctor`; never throws for what it finds. */
+  inspectHost(config: Config): Promise<HostReport>;
+}
+
+/** This node's kernel, opened for reading and writing. */
+export interface NodeAccess extends AsyncDisposable {
+  readonly stages: Stages;
+  /** Addresses of all links but ours. */
+  hostAddresses(signal: AbortSignal): Promise<readonly IpAddress[]>;
+  snapshot(node: string, signal: AbortSignal): Promise<Snapshot>;
+  /** Version and table size, as `ipvsadm -Ln` prints them first. */
+  ipvsInfo(signal: AbortSignal): Promise<IpvsInfo>;
+  /** What reading the ledger had to say: broken, or of another boot. */
+  readonly notes: readonly string[];
+  /** Refuses to go on while another svcplane changes this node. */
+  lock(): Promise<AsyncDisposable>;
+}
+
+/** An error whose message is the one line to show. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError';
+}

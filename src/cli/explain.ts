@@ -1,0 +1,166 @@
+import { Option } from 'commander';
+import type { ClusterFacts, EndpointSliceFacts, ServiceFacts, ServicePortFacts } from '../cluster/facts.ts';
+import type { Derivation } from '../desired/derive.ts';
+import {
+  type Candidate,
+  candidatesOf,
+  chooseEndpoints,
+  type EndpointChoice,
+  isHinted,
+  isServingWhileTerminating,
+} from '../desired/endpoints.ts';
+import type { NodeContext } from '../desired/frontends.ts';
+import { familyOf, type IpFamily } from '../model/address.ts';
+import { formatEndpoint, realServerKey, type VirtualServer } from '../model/virtual-server.ts';
+import { EXIT, type ExitCode, UsageError } from './context.ts';
+import { loadDesired } from './load-desired.ts';
+import { configOf, type Invocation, textOption, type Verb } from './verb.ts';
+
+export const explainVerb: Verb = {
+  name: 'explain',
+  arguments: '<subject>',
+  summary: 'svc/NAME[:PORT]: its virtual servers, its endpoints, which were left out and why',
+  exitCodes: '0 done, 1 error (as when there is no such Service)',
+  options: [
+    new Option('-n, --namespace <name>', 'namespace of the Service')
+      .env('SVCPLANE_NAMESPACE')
+      .default('default'),
+  ],
+  run: explain,
+};
+
+async function explain(invocation: Invocation): Promise<ExitCode> {
+  const { context, given, args } = invocation;
+  const config = await configOf(invocation);
+  const match = /^svc\/([^/:]+)(?::(.+))?$/.exec(args[0] ?? '');
+  if (!match) throw new UsageError(`Cannot explain ${args[0]}: write svc/NAME or svc/NAME:PORT`);
+  const [, name, port] = match;
+  const key = `${textOption(given, 'namespace')}/${name}`;
+  const { facts, derivation } = await loadDesired(context, config, []);
+  const text = explainService(key, port, facts, derivation);
+  if (text === undefined) throw new UsageError(`Cannot explain ${key}: no Service of that name was read`);
+  await context.out(text);
+  return EXIT.done;
+}
+
+/**
+ * Says what a Service means on this node.
+ * @param port name or number of a Service port, undefined for all
+ * @returns undefined if there is no such Service, not even a rejected one
+ */
+export function explainService(
+  key: string,
+  port: string | undefined,
+  facts: ClusterFacts,
+  { desired, context }: Derivation,
+): string | undefined {
+  const service = facts.services.get(key);
+  const subjects = [`Service ${key}`, ...(facts.slices.get(key) ?? []).map(({ origin }) => origin)];
+  const rejected = desired.rejected.filter(({ subject }) => subjects.includes(subject));
+  if (!service && rejected.length === 0) return undefined;
+  const lines = [`Service ${key} on node ${desired.node}`];
+  for (const { subject, reason } of rejected) lines.push(`  rejected: ${subject}: ${reason}`);
+  const ports = (service?.ports ?? []).filter(
+    (candidate) => port === undefined || candidate.name === port || String(candidate.port) === port,
+  );
+  if (service && ports.length === 0) throw new UsageError(`Cannot explain ${key}: it has no port ${port}`);
+  const virtualServers = [...desired.virtualServers.values()].filter(
+    (candidate) => candidate.service === key,
+  );
+  for (const servicePort of ports) {
+    const ofPort = virtualServers.filter((candidate) => candidate.servicePort === servicePort.name);
+    lines.push(...explainPort(service, servicePort, ofPort, facts.slices.get(key) ?? [], context));
+  }
+  return `${lines.join('\n')}\n`;
+}
+
+function explainPort(
+  service: ServiceFacts | undefined,
+  servicePort: ServicePortFacts,
+  virtualServers: readonly VirtualServer[],
+  slices: readonly EndpointSliceFacts[],
+  context: NodeContext,
+): string[] {
+  const name = servicePort.name === '' ? '' : `${servicePort.name} `;
+  const lines = ['', `port ${name}${servicePort.port}/${servicePort.protocol}`];
+  for (const virtualServer of virtualServers) lines.push(`  ${describe(virtualServer)}`);
+  if (virtualServers.length === 0) lines.push('  no virtual server: every address it asks for was refused');
+  for (const family of (service?.clusterIPs ?? []).map(familyOf)) {
+    lines.push(...explainEndpoints(servicePort, family, slices, context));
+  }
+  return lines;
+}
+
+function describe(virtualServer: VirtualServer): string {
+  const { exposure, key, scheduler, persistenceTimeoutSeconds, trafficPolicy, realServers, bindAddress } =
+    virtualServer;
+  const targets = realServers.map((realServer) => realServerKey(realServer)).join(' ');
+  return [
+    `${exposure} ${key} ${scheduler}`,
+    ...(persistenceTimeoutSeconds === null ? [] : [`affinity ${persistenceTimeoutSeconds} s`]),
+    `policy ${trafficPolicy}`,
+    ...(exposure !== 'NodePort' && !bindAddress ? ['an address of this node, not bound'] : []),
+    realServers.length === 0 ? 'no endpoint: connections are refused' : `-> ${targets}`,
+  ].join(', ');
+}
+
+function explainEndpoints(
+  servicePort: ServicePortFacts,
+  family: IpFamily,
+  slices: readonly EndpointSliceFacts[],
+  context: NodeContext,
+): string[] {
+  const candidates = candidatesOf(slices, servicePort, family, context.node);
+  const choice = chooseEndpoints(candidates, context);
+  const topology = choice.filter === 'none' ? 'no topology hints in force' : `${choice.filter} in force`;
+  const lines = [`  ${family} endpoints (${topology}):`];
+  for (const candidate of candidates) {
+    const { endpoint, port, origin, local } = candidate;
+    const where = local ? 'local' : (endpoint.nodeName ?? 'no node');
+    const verdict = verdictOf(candidate, candidates, choice, context);
+    lines.push(`    ${formatEndpoint(endpoint.address, port)} ${where}: ${verdict}  (${origin})`);
+  }
+  if (candidates.length === 0)
+    lines.push(`    none: no slice has port "${servicePort.name}" ${servicePort.protocol}`);
+  return lines;
+}
+
+function verdictOf(
+  candidate: Candidate,
+  candidates: readonly Candidate[],
+  choice: EndpointChoice,
+  context: NodeContext,
+): string {
+  const { endpoint, port } = candidate;
+  const key = realServerKey({ address: endpoint.address, port });
+  const inList = (list: EndpointChoice['cluster']): boolean =>
+    list.some((member) => realServerKey(member) === key);
+  const used = [
+    ...(inList(choice.cluster) ? ['policy Cluster'] : []),
+    ...(inList(choice.local) ? ['policy Local'] : []),
+  ];
+  const state = endpoint.ready ? 'ready' : endpoint.terminating ? 'terminating' : 'not ready';
+  if (used.length > 0) {
+    const lastOne = endpoint.ready ? '' : ', for none is ready there';
+    return `${state}, used for ${used.join(' and ')}${lastOne}`;
+  }
+  return `${state}, left out: ${whyLeftOut(candidate, candidates, choice, context)}`;
+}
+
+function whyLeftOut(
+  candidate: Candidate,
+  candidates: readonly Candidate[],
+  choice: EndpointChoice,
+  context: NodeContext,
+): string {
+  const { endpoint } = candidate;
+  if (endpoint.ready) {
+    return isHinted(endpoint, choice.filter, context)
+      ? 'not on this node'
+      : `its ${choice.filter} name others`;
+  }
+  if (!isServingWhileTerminating(candidate))
+    return endpoint.terminating ? 'it no longer serves' : 'it is not ready';
+  const ready = candidates.some((other) => other.endpoint.ready);
+  return ready ? 'there are ready endpoints' : 'it is not on this node';
+}

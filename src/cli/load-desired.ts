@@ -1,0 +1,74 @@
+import { decodeObjects } from '../cluster/decode.ts';
+import type { ClusterFacts } from '../cluster/facts.ts';
+import type { Config } from '../config.ts';
+import { type Derivation, derive, nodeContext } from '../desired/derive.ts';
+import type { IpAddress } from '../model/address.ts';
+import type { Rejected } from '../model/rejected.ts';
+import { type CliContext, UsageError } from './context.ts';
+
+export interface LoadedDesired {
+  readonly facts: ClusterFacts;
+  readonly derivation: Derivation;
+}
+
+/** The name under which this machine is a Node: configuration, NODE_NAME, host name. */
+export function nodeNameOf(config: Config, context: CliContext): string {
+  return config.nodeName || context.env.NODE_NAME || context.hostname;
+}
+
+/**
+ * Reads the manifests and derives what this node should do. What was passed over is said on standard error.
+ * @param hostAddresses addresses of this host's links, empty where the host is not looked at
+ */
+export async function loadDesired(
+  context: CliContext,
+  config: Config,
+  hostAddresses: readonly IpAddress[],
+): Promise<LoadedDesired> {
+  if (config.manifests.length === 0) {
+    throw new UsageError('Nothing to read: name files with -f PATH, or as manifests in --config FILE');
+  }
+  const { objects, skipped } = await context.readManifests(config.manifests, context.signal);
+  const node = nodeNameOf(config, context);
+  const facts = decodeObjects(
+    objects.map(({ object }) => object),
+    node,
+  );
+  const kinds = [...skipped].map(([kind, count]) => `${count} ${kind}`);
+  if (kinds.length > 0) context.err(`skipped: ${kinds.join(', ')} (kinds that svcplane does not read)\n`);
+  const otherNodes = objects.filter(({ kind }) => kind === 'Node').length;
+  if (!facts.node && otherNodes > 0) {
+    context.err(
+      `note: none of the ${otherNodes} Node objects is named ${node}: name this node with --node\n`,
+    );
+  }
+  const options = { ...config, node, nodeAddresses: nonEmpty(config.nodeAddresses), hostAddresses };
+  return { facts, derivation: derive(facts, nodeContext(facts, options)) };
+}
+
+function nonEmpty<T>(list: readonly T[]): readonly T[] | null {
+  return list.length > 0 ? list : null;
+}
+
+/** Says on standard error that any tenant may claim any address, where that is so and somebody does. */
+export function warnOfExternalIPs(context: CliContext, config: Config, facts: ClusterFacts): void {
+  if (config.externalIPs.policy !== 'allowAll') return;
+  const claimants = [...facts.services.values()].filter(({ externalIPs }) => externalIPs.length > 0).length;
+  if (claimants === 0) return;
+  context.err(
+    `warning: externalIPs of ${claimants} Services are served wherever they point (CVE-2020-8554): ` +
+      'set externalIPs.policy to allowList or deny\n',
+  );
+}
+
+/** How many rejections are listed before the rest is only counted. */
+const LISTED = 50;
+
+/** Lists what is not served, and why, on standard error. */
+export function reportRejected(context: CliContext, rejected: readonly Rejected[]): void {
+  const lines = rejected.slice(0, LISTED).map(({ subject, reason }) => `rejected: ${subject}: ${reason}\n`);
+  if (rejected.length > LISTED) {
+    lines.push(`rejected: ${rejected.length - LISTED} more; snapshot --desired -o json lists all\n`);
+  }
+  context.err(lines.join(''));
+}

@@ -1,0 +1,179 @@
+#!/usr/bin/env node
+import { existsSync, readFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { hostname, release } from 'node:os';
+import { join } from 'node:path';
+import { NETLINK_GENERIC, NetlinkSocket } from '../native-bindings/netlink-socket.ts';
+import { probeCapability, probeGenericNetlinkFamily, probeWritable } from '../native-bindings/probe.ts';
+import {
+  assembleDataplanes,
+  type Dataplanes,
+  observeSnapshot,
+  projectSnapshot,
+  recordedStates,
+} from './assembly.ts';
+import type { CliContext, NodeAccess } from './cli/context.ts';
+import type { HostReport } from './cli/doctor.ts';
+import { runCli } from './cli/program.ts';
+import { readManifests } from './cluster/manifests.ts';
+import type { Config } from './config.ts';
+import { openLinkKernel } from './dataplane/addresses/client.ts';
+import { nodeAddressesOf } from './dataplane/addresses/rows.ts';
+import { NetlinkIpvsKernel } from './dataplane/ipvs/client.ts';
+import type { IpvsKernel } from './dataplane/ipvs/kernel.ts';
+import { readSysctlFile } from './dataplane/ipvs/observe.ts';
+import { IPV6_SYSCTLS, SYSCTLS } from './dataplane/ipvs/sysctls.ts';
+import { EMPTY_LEDGER, type LedgerAccess } from './dataplane/ledger.ts';
+import { lockNode, openLedgerStore } from './dataplane/ledger-store.ts';
+import { directoryAbility, moduleAbility } from './host.ts';
+import { GenlClient } from './netlink/client.ts';
+import { decodeInfo, getInfo } from './netlink/ipvs-messages.ts';
+import { FamilyNotFoundError, NetlinkRequestError } from './netlink/results.ts';
+import { observeStages } from './sync/sync-once.ts';
+
+const IPVS_FAMILY = 'IPVS';
+
+async function openNode(config: Config): Promise<NodeAccess> {
+  await using resources = new AsyncDisposableStack();
+  const socket = resources.use(NetlinkSocket.open(NETLINK_GENERIC));
+  const client = openIpvs(socket);
+  const links = resources.use(openLinkKernel());
+  const ledger = openLedgerStore(config.stateDirectory);
+  const kernel = new NetlinkIpvsKernel(client);
+  const dataplanes = assembleDataplanes(config, { kernel, links, ledger, nowMs: Date.now });
+  const kept = resources.move();
+  return {
+    stages: dataplanes.stages,
+    notes: ledger.notes,
+    hostAddresses: async (signal) => nodeAddressesOf(await dataplanes.addresses.observe(signal)),
+    snapshot: (node, signal) => observeSnapshot(dataplanes, node, signal),
+    ipvsInfo: async () => readInfo(client),
+    lock: () => lockNode(),
+    [Symbol.asyncDispose]: () => kept.disposeAsync(),
+  };
+}
+
+function openIpvs(socket: NetlinkSocket): GenlClient {
+  try {
+    return GenlClient.open(socket, IPVS_FAMILY);
+  } catch (error) {
+    if (!(error instanceof FamilyNotFoundError)) throw error;
+    throw new Error('Cannot use IPVS: this kernel does not have it: modprobe ip_vs, or run svcplane doctor', {
+      cause: error,
+    });
+  }
+}
+
+function readInfo(client: GenlClient): { version: string; connectionTableSize: number } {
+  const answer = client.query(getInfo(), decodeInfo);
+  if (answer.outcome !== 'ok') {
+    throw new NetlinkRequestError(
+      'read the version of IPVS',
+      answer.outcome === 'refused' ? answer : undefined,
+    );
+  }
+  const { version, connectionTableSize } = answer.row;
+  return {
+    version: [version >> 16, version >> 8, version].map((part) => part & 0xff).join('.'),
+    connectionTableSize,
+  };
+}
+
+/** Dataplanes that can project and plan, and have no kernel to observe or change. */
+function unconnected(config: Config): Dataplanes {
+  const kernel: IpvsKernel = { dump: noKernel, execute: noKernel };
+  const ledger: LedgerAccess = { read: () => EMPTY_LEDGER, update: () => undefined };
+  return assembleDataplanes(config, { kernel, links: openLinkKernel(), ledger, nowMs: Date.now });
+}
+
+function noKernel(): never {
+  throw new Error('No kernel is looked at here');
+}
+
+async function inspectHost(config: Config): Promise<HostReport> {
+  await using kernel = openLinkKernel();
+  const links = await kernel.links();
+  const hasDummy = links.some(({ kind }) => kind === 'dummy');
+  return {
+    kernelRelease: release(),
+    ipvs: probeGenericNetlinkFamily(IPVS_FAMILY),
+    netAdmin: probeCapability('CAP_NET_ADMIN'),
+    dummyLink: hasDummy ? { outcome: 'supported' } : moduleAbility('dummy'),
+    sysctlsWritable: probeWritable('/proc/sys/net/ipv4/ip_forward'),
+    stateDirectory: { path: config.stateDirectory, ...directoryAbility(config.stateDirectory) },
+    sysctls: [...SYSCTLS, ...IPV6_SYSCTLS].map(([name, needs]) => ({
+      name,
+      needs,
+      has: readSysctlFile(name) ?? null,
+    })),
+    links: links.map(({ name }) => name),
+    ...(await inspectRows(config)),
+    clusterIPs: config.clusterIPs,
+    ledgerNotes: openLedgerStore(config.stateDirectory).notes,
+  };
+}
+
+/** Without IPVS or the right to read it there is nothing to see, and the probes say why. */
+async function inspectRows(config: Config) {
+  try {
+    await using node = await openNode(config);
+    const signal = new AbortController().signal;
+    const { addresses } = await node.snapshot('', signal);
+    const states = await observeStages(node.stages, signal);
+    const foreign = states.filter(({ name }) => name === 'ipvs').flatMap((state) => state.foreign());
+    return { foreignVirtualServers: foreign, boundAddresses: addresses.length };
+  } catch {
+    return { foreignVirtualServers: [], boundAddresses: 0 };
+  }
+}
+
+async function readText(path: string): Promise<string> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? String(error.code) : String(error);
+    throw new Error(`Cannot read ${path}: ${code}`, { cause: error });
+  }
+}
+
+/** Waits for a slow reader, and ends quietly when the reader has gone, as of `| head`. */
+function writeOut(text: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    process.stdout.write(text, (error) => {
+      if (error && 'code' in error && error.code === 'EPIPE') process.exit(0);
+      else if (error) reject(error);
+      else resolve();
+    });
+  });
+}
+
+function version(): string {
+  // Sources lie one level below package.json, built files two.
+  const places = ['../package.json', '../../package.json'].map((place) => join(import.meta.dirname, place));
+  const place = places.find((candidate) => existsSync(candidate));
+  const manifest: unknown = place && JSON.parse(readFileSync(place, 'utf8'));
+  return typeof manifest === 'object' && manifest && 'version' in manifest
+    ? String(manifest.version)
+    : 'unknown';
+}
+
+const interrupted = new AbortController();
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => interrupted.abort());
+
+const context: CliContext = {
+  env: process.env,
+  hostname: hostname(),
+  colour: process.stdout.isTTY && process.env.NO_COLOR === undefined,
+  signal: interrupted.signal,
+  out: writeOut,
+  err: (text) => void process.stderr.write(text),
+  readText,
+  readManifests,
+  openNode,
+  recordedStates: (config, snapshot, desired) =>
+    recordedStates(unconnected(config), snapshot, desired, Date.now()),
+  projectSnapshot: (config, desired) => projectSnapshot(unconnected(config), desired),
+  inspectHost,
+};
+
+process.exitCode = await runCli(process.argv.slice(2), context, version());
