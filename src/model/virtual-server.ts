@@ -18,7 +18,8 @@ export type VirtualServerIdentity =
   | {
       readonly kind: 'address';
       readonly address: IpAddress;
-      readonly port: Port;
+      /** 0, which no Service has, is every port of the address (persistent virtual servers of others). */
+      readonly port: number;
       readonly protocol: Protocol;
     }
   | { readonly kind: 'firewallMark'; readonly family: IpFamily; readonly firewallMark: number };
