@@ -22,6 +22,8 @@ if [[ -v LAB_STDOUT ]]; then
   mount -t devpts -o ptmxmode=666 devpts /dev/pts
   mount -t tmpfs -o mode=1777 shm /dev/shm
   ln -sfn /proc/self/fd /dev/fd
+  ln -sfn fd/1 /dev/stdout
+  ln -sfn fd/2 /dev/stderr
   ln -sfn pts/ptmx /dev/ptmx
 fi
 hostname lab
