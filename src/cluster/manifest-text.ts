@@ -1,4 +1,3 @@
-import { isUtf8 } from 'node:buffer';
 import { CORE_SCHEMA, loadAll, mergeTag, YAMLException } from 'js-yaml';
 import { scanJson, skipSpace } from './json-scan.ts';
 import { type Chunk, type Piece, splitDocuments, splitItems } from './manifest-chunks.ts';
@@ -44,12 +43,13 @@ export function* parseDocuments(
 function toUtf8(bytes: Buffer): Buffer {
   if (bytes[0] === 0xff && bytes[1] === 0xfe) return decodeUtf16(bytes, 'utf-16le');
   if (bytes[0] === 0xfe && bytes[1] === 0xff) return decodeUtf16(bytes, 'utf-16be');
-  const start = bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? 3 : 0;
-  const text = bytes.subarray(start);
+  const hasMark = bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf;
+  const text = hasMark ? bytes.subarray(3) : bytes;
   const zero = text.indexOf(0);
-  if (zero >= 0) throw new SyntaxProblem('it has a NUL byte, so it is no text', positionAt(text, zero));
-  if (!isUtf8(text)) throw new SyntaxProblem('it is not UTF-8', positionAt(text, firstInvalid(text)));
-  return text;
+  if (zero < 0) return text;
+  const before = text.toString('latin1', 0, zero);
+  const position = { line: before.split('\n').length, column: zero - before.lastIndexOf('\n') };
+  throw new SyntaxProblem('it has a NUL byte, so it is no text', position);
 }
 
 function decodeUtf16(bytes: Buffer, encoding: 'utf-16le' | 'utf-16be'): Buffer {
@@ -60,24 +60,31 @@ function decodeUtf16(bytes: Buffer, encoding: 'utf-16le' | 'utf-16be'): Buffer {
   }
 }
 
-/** Offset of the first line that is not UTF-8. */
-function firstInvalid(bytes: Buffer): number {
-  for (let at = 0; at < bytes.length; ) {
-    const feed = bytes.indexOf(0x0a, at);
-    const next = feed < 0 ? bytes.length : feed + 1;
-    if (!isUtf8(bytes.subarray(at, next))) return at;
-    at = next;
+const UTF8 = new TextDecoder('utf-8', { fatal: true });
+
+/** A string of its own, so that values cut from it don't keep the whole file in memory. */
+function decodeUtf8(bytes: Buffer, { start, end, line }: Piece): string {
+  try {
+    return UTF8.decode(bytes.subarray(start, end));
+  } catch {
+    throw new SyntaxProblem('it is not UTF-8', { line: line + validLines(bytes, start, end), column: null });
   }
-  return 0;
 }
 
-function positionAt(bytes: Buffer, offset: number) {
-  const before = bytes.toString('latin1', 0, offset);
-  return { line: before.split('\n').length, column: offset - before.lastIndexOf('\n') };
+/** How many lines come before the one that is not UTF-8. */
+function validLines(bytes: Buffer, start: number, end: number): number {
+  let lines = 0;
+  for (let at = start; at < end; lines++) {
+    const feed = bytes.indexOf('\n', at);
+    const next = feed < 0 || feed >= end ? end : feed + 1;
+    if (bytes.toString('utf8', at, next).includes('\ufffd')) return lines;
+    at = next;
+  }
+  return lines;
 }
 
 function* parseJsonChunk(bytes: Buffer, chunk: Chunk, strict: boolean): Generator<ManifestDocument> {
-  const text = bytes.toString('utf8', chunk.contentStart, chunk.end);
+  const text = decodeUtf8(bytes, { start: chunk.contentStart, end: chunk.end, line: chunk.contentLine });
   const whole = tryParse(text);
   if (whole) {
     yield { value: whole.value, line: chunk.contentLine };
@@ -169,8 +176,9 @@ function parseYaml(bytes: Buffer, { start, end, line }: Piece): readonly unknown
     const problem = `one YAML object of ${size}, above the limit of ${limit}: write it as JSON, or one document for each object`;
     throw new SyntaxProblem(problem, { line, column: null });
   }
+  const text = decodeUtf8(bytes, { start, end, line });
   try {
-    return loadAll(bytes.toString('utf8', start, end), { schema: SCHEMA });
+    return loadAll(text, { schema: SCHEMA });
   } catch (error) {
     throw yamlProblem(error, line);
   }
