@@ -38,16 +38,12 @@ const SLICE = 256;
 export class FakeIpvsKernel implements IpvsKernel {
   /** Requests executed or refused so far. */
   writes = 0;
+  /** There is no module for these. */
+  missingSchedulers: ReadonlySet<string> = new Set();
   /** Called between two slices of a batch. */
   betweenSlices: () => void = () => {};
   readonly #services = new Map<VirtualServerKey, Service>();
-  readonly #missing: ReadonlySet<string>;
   readonly #unavailable = new Set<Scheduler>();
-
-  /** @param missingSchedulers the kernel has no module for these */
-  constructor(missingSchedulers: Iterable<string> = []) {
-    this.#missing = new Set(missingSchedulers);
-  }
 
   async dump(signal: AbortSignal): Promise<KernelState> {
     signal.throwIfAborted();
@@ -125,7 +121,7 @@ export class FakeIpvsKernel implements IpvsKernel {
   }
 
   #configProblem(identity: VirtualServerIdentity, config: VirtualServerConfig): string | undefined {
-    if (this.#missing.has(config.scheduler)) return 'ENOENT';
+    if (this.missingSchedulers.has(config.scheduler)) return 'ENOENT';
     const prefixLength = config.netmask === null ? 128 : Number(config.netmask);
     const ipv6 = serviceFamily(identity) === 'IPv6';
     return ipv6 && !(prefixLength >= 1 && prefixLength <= 128) ? 'EINVAL' : undefined;

@@ -1,0 +1,229 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import type { Plan } from '../../src/dataplane/dataplane.ts';
+import { createIpvsDataplane } from '../../src/dataplane/ipvs/index.ts';
+import type { IpvsKernel } from '../../src/dataplane/ipvs/kernel.ts';
+import type { IpvsOp } from '../../src/dataplane/ipvs/ops.ts';
+import { planIpvs, teardownIpvs, withAvailableScheduler } from '../../src/dataplane/ipvs/plan.ts';
+import { reduceIpvs } from '../../src/dataplane/ipvs/reduce.ts';
+import {
+  EMPTY_ROWS,
+  equalRows,
+  type IpvsRows,
+  NO_CONNECTIONS,
+  type VirtualServerRow,
+} from '../../src/dataplane/ipvs/rows.ts';
+import { canonicalText } from '../../src/dataplane/ipvs/text.ts';
+import {
+  type DrainKey,
+  drainKey,
+  EMPTY_LEDGER,
+  type Ledger,
+  type LedgerOrigin,
+  type LedgerSysctl,
+} from '../../src/dataplane/ledger.ts';
+import type { VirtualServerKey } from '../../src/model/virtual-server.ts';
+import { lawCases } from '../dataplane/ipvs/arbitraries.ts';
+import { ALL_OPTIONS, NOW_MS, OPTIONS } from '../dataplane/ipvs/build.ts';
+import { Crash, crashing, faulty } from '../fakes/faulty.ts';
+import { FakeIpvsKernel, FakeSysctls } from '../fakes/ipvs-kernel.ts';
+import { MemoryLedger } from '../fakes/ledger.ts';
+import {
+  expectConvergent,
+  expectDeterministic,
+  expectIdempotent,
+  expectRestartable,
+  type LawSubject,
+} from './laws.ts';
+
+const subject: LawSubject<IpvsRows, IpvsOp> = {
+  dataplane: {
+    plan: (observed, wanted) => planIpvs(observed, wanted, OPTIONS),
+    reduce: reduceIpvs,
+  },
+  cases: lawCases,
+  withoutConnections: (rows) => mapServers(rows, withoutConnections),
+  reversed: (rows) => ({
+    ...mapServers(rows, (row) => ({ ...row, realServers: new Map([...row.realServers].reverse()) })),
+    virtualServers: new Map([...rows.virtualServers].reverse()),
+    sysctls: rows.sysctls && new Map([...rows.sysctls].reverse()),
+  }),
+  expectConverged,
+};
+
+describe('laws of ipvs', () => {
+  it('plan() is idempotent', () => expectIdempotent(subject));
+  it('plan() is convergent', () => expectConvergent(subject));
+  it('plan() is restartable', () => expectRestartable(subject));
+  it('plan() is deterministic', () => expectDeterministic(subject));
+});
+
+describe('ipvs on a kernel with state', () => {
+  it('reaches the wanted rows through refusals and lost answers, foreign rows untouched', async () => {
+    await fc.assert(
+      fc.asyncProperty(lawCases, fc.integer(), async ({ observed, wanted }, seed) => {
+        const world = worldOf(observed);
+        const before = await world.observe();
+        const refused = { outcome: 'refused', code: 'ENOMEM' } as const;
+        const flaky = faulty(executeOf(world.kernel), { seed, refused, lost: { outcome: 'unknown' } });
+        for (let round = 0; round < 6; round++) await world.sync(wanted, flaky);
+        world.kernel.disconnectAll();
+        for (let round = 0; round < 3; round++) await world.sync(wanted);
+        expect(await world.sync(wanted)).toEqual([]);
+        expectConverged(before, await world.observe(), wanted);
+      }),
+    );
+  });
+
+  it('finishes after a crash at any operation, and teardown leaves nothing of ours and all that is foreign', async () => {
+    await fc.assert(
+      fc.asyncProperty(lawCases, fc.nat(40), async ({ observed, wanted }, done) => {
+        const world = worldOf(observed);
+        const before = await world.observe();
+        world.kernel.disconnectAll();
+        await world.crash(wanted, done);
+        for (let round = 0; round < 3; round++) await world.sync(wanted);
+        expect(await world.sync(wanted)).toEqual([]);
+        const after = await world.observe();
+        expectConverged(before, after, wanted);
+        await world.teardown();
+        expect(await world.teardown()).toEqual([]);
+        expect(canonicalText({ ...(await world.observe()), sysctls: null })).toBe(
+          canonicalText({ ...mapServers(after, (row) => row, isForeign), sysctls: null }),
+        );
+        expect(world.ledger.read()).toEqual(EMPTY_LEDGER);
+      }),
+    );
+  });
+});
+
+/** A kernel with these rows in it, the ledger that goes with them, and a process that syncs. */
+function worldOf(observed: IpvsRows) {
+  const kernel = new FakeIpvsKernel();
+  for (const row of observed.virtualServers.values()) load(kernel, row);
+  // With the default missing, too, there is no way to the wanted rows.
+  kernel.missingSchedulers = new Set([...observed.unavailableSchedulers].filter((name) => name !== 'rr'));
+  const ledger = new MemoryLedger(ledgerOf(observed));
+  const sysctls = new FakeSysctls(
+    Object.fromEntries(Array.from(observed.sysctls ?? [], ([name, { value }]) => [name, value])),
+  );
+  let nowMs = NOW_MS;
+  const never = new AbortController().signal;
+  const dataplaneOn = (execute: IpvsKernel['execute']) =>
+    createIpvsDataplane(
+      {
+        kernel: { dump: (signal) => kernel.dump(signal), execute },
+        ledger,
+        nowMs: () => nowMs,
+        readSysctl: sysctls.read,
+        writeSysctl: sysctls.write,
+      },
+      ALL_OPTIONS,
+    );
+  const run = async (plan: (rows: IpvsRows) => Plan<IpvsOp>, execute: IpvsKernel['execute']) => {
+    nowMs += 1000;
+    const dataplane = dataplaneOn(execute);
+    const { make, break: breaking } = plan(await dataplane.observe(never));
+    await dataplane.apply(make, never);
+    await dataplane.apply(breaking, never);
+    return [...make, ...breaking];
+  };
+  const planTo = (wanted: IpvsRows) => (rows: IpvsRows) => planIpvs(rows, wanted, OPTIONS);
+  return {
+    kernel,
+    ledger,
+    observe: () => dataplaneOn(executeOf(kernel)).observe(never),
+    sync: (wanted: IpvsRows, execute = executeOf(kernel)) => run(planTo(wanted), execute),
+    teardown: () => run(teardownIpvs, executeOf(kernel)),
+    /** A sync that ends after `done` requests, if there are more; then nothing is written any more, ledger included. */
+    crash: async (wanted: IpvsRows, done: number) => {
+      const execute = crashing(executeOf(kernel), done);
+      const dying: IpvsKernel['execute'] = async (requests, signal) => {
+        ledger.full = requests.length > done - kernel.writes;
+        return execute(requests, signal);
+      };
+      kernel.writes = 0;
+      await run(planTo(wanted), dying).catch((error: unknown) => {
+        if (!(error instanceof Crash || ledger.full)) throw error;
+      });
+      ledger.full = false;
+    },
+  };
+}
+
+function executeOf(kernel: FakeIpvsKernel): IpvsKernel['execute'] {
+  return (requests, signal) => kernel.execute(requests, signal);
+}
+
+function load(kernel: FakeIpvsKernel, { key, identity, config, realServers }: VirtualServerRow): void {
+  kernel.request({ command: 'newService', identity, config });
+  for (const [real, { config: realServer, activeConnections }] of realServers) {
+    kernel.request({ command: 'newDest', identity, realServer });
+    kernel.connect(key, real, activeConnections);
+  }
+}
+
+function ledgerOf(rows: IpvsRows): Ledger {
+  const virtualServers = new Map<VirtualServerKey, LedgerOrigin>();
+  const drains = new Map<DrainKey, number>();
+  for (const { key, origin, realServers } of rows.virtualServers.values()) {
+    if (origin) virtualServers.set(key, origin);
+    for (const [real, { drainStartedAtMs }] of realServers) {
+      if (drainStartedAtMs !== null) drains.set(drainKey(key, real), drainStartedAtMs);
+    }
+  }
+  const sysctls = new Map<string, LedgerSysctl>();
+  for (const [name, { changed }] of rows.sysctls ?? []) if (changed) sysctls.set(name, changed);
+  return { ...EMPTY_LEDGER, virtualServers, drains, sysctls };
+}
+
+function expectConverged(before: IpvsRows, after: IpvsRows, wanted: IpvsRows): void {
+  for (const [key, given] of wanted.virtualServers) {
+    const want = withAvailableScheduler(given, after.unavailableSchedulers, OPTIONS.defaultScheduler);
+    const have = after.virtualServers.get(key);
+    if (have?.owner === 'foreign') continue;
+    expect(have && [key, configText(have), have.origin]).toEqual([key, configText(want), want.origin]);
+  }
+  for (const [key, { owner }] of after.virtualServers) {
+    if (owner === 'svcplane') expect([...wanted.virtualServers.keys()]).toContain(key);
+  }
+  for (const [key, had] of before.virtualServers) {
+    const adopted = after.virtualServers.get(key)?.owner === 'svcplane';
+    const want = wanted.virtualServers.get(key);
+    // Equal to what was wanted, or to what the kernel's schedulers leave of it.
+    const adoptable = want && (equalRows(had, want) || equalRows(had, after.virtualServers.get(key) ?? want));
+    if (had.owner === 'foreign' && !(adopted && adoptable)) {
+      const have = after.virtualServers.get(key);
+      expect(have && [have.owner, configText(have)]).toEqual(['foreign', configText(had)]);
+    }
+  }
+  for (const [name, { value }] of wanted.sysctls ?? []) expect(after.sysctls?.get(name)?.value).toBe(value);
+}
+
+function configText(row: VirtualServerRow): string {
+  return canonicalText({
+    ...EMPTY_ROWS,
+    virtualServers: new Map([[row.key, { ...row, owner: 'svcplane' }]]),
+  });
+}
+
+function isForeign(row: VirtualServerRow): boolean {
+  return row.owner === 'foreign';
+}
+
+function mapServers(
+  rows: IpvsRows,
+  change: (row: VirtualServerRow) => VirtualServerRow,
+  keep: (row: VirtualServerRow) => boolean = () => true,
+): IpvsRows {
+  const virtualServers = [...rows.virtualServers.values()].filter(keep).map(change);
+  return { ...rows, virtualServers: new Map(virtualServers.map((row) => [row.key, row])) };
+}
+
+function withoutConnections(row: VirtualServerRow): VirtualServerRow {
+  const realServers = Array.from(
+    row.realServers,
+    ([key, realServer]) => [key, { ...realServer, ...NO_CONNECTIONS }] as const,
+  );
+  return { ...row, realServers: new Map(realServers) };
+}
