@@ -6,6 +6,7 @@ import {
   type AddressRows,
   hostPrefixLength,
   type LedgerEntry,
+  ledgerKey,
   type RouteRow,
   sortedAddresses,
   sortedMissing,
@@ -69,8 +70,9 @@ export function retainAddresses(
 
 function planLink(observed: AddressRows, wanted: AddressRows): AddressOp[] {
   const { name: link, exists, isUp } = observed.link;
-  if (!wanted.link.exists || (exists && isUp)) return [];
-  return [operation({ op: exists ? 'setLinkUp' : 'addLink', link }, 'addresses of Services are bound to it')];
+  const reason = 'addresses of Services are bound to it';
+  if (!exists) return wanted.link.exists ? [operation({ op: 'addLink', link }, reason)] : [];
+  return wanted.link.isUp && !isUp ? [operation({ op: 'setLinkUp', link }, reason)] : [];
 }
 
 function planAddresses(observed: AddressRows, wanted: AddressRows): Plan<AddressOp> {
@@ -78,9 +80,10 @@ function planAddresses(observed: AddressRows, wanted: AddressRows): Plan<Address
   const make: [IpAddress, AddressOp][] = [];
   const conflicts: [IpAddress, Rejected][] = [];
   for (const [address, want] of wanted.addresses) {
+    if (want.owner === 'foreign') continue;
     const have = observed.addresses.get(address);
-    const conflict = addressConflict(observed, address);
-    if (conflict) conflicts.push([address, { subject: want.origin, reason: conflict }]);
+    const conflict = addressConflict(observed, wanted, address);
+    if (conflict !== undefined) conflicts.push([address, { subject: want.origin, reason: conflict }]);
     else if (!have) make.push([address, operation({ op: 'addAddress', link, address }, want.origin)]);
     else if (have.owner === 'foreign') {
       make.push([address, operation({ op: 'adoptAddress', address }, want.origin)]);
@@ -89,7 +92,7 @@ function planAddresses(observed: AddressRows, wanted: AddressRows): Plan<Address
   const unbind: [IpAddress, AddressOp][] = [];
   for (const [address, have] of observed.addresses) {
     if (have.owner === 'foreign') continue;
-    const other = observed.foreignLocal?.get(address);
+    const other = otherLink(observed, wanted, address);
     if (wanted.addresses.has(address) && other === undefined) continue;
     const reason = other === undefined ? 'no Service has it' : `it is an address of ${other} now`;
     unbind.push([address, operation({ op: 'deleteAddress', link, address }, reason)]);
@@ -98,15 +101,18 @@ function planAddresses(observed: AddressRows, wanted: AddressRows): Plan<Address
 }
 
 /** Why a wanted address is not bound; undefined if it is. */
-function addressConflict(observed: AddressRows, address: IpAddress): string | undefined {
-  const have = observed.addresses.get(address);
-  const other = observed.foreignLocal?.get(address);
+function addressConflict(observed: AddressRows, wanted: AddressRows, address: IpAddress): string | undefined {
+  const other = otherLink(observed, wanted, address);
   if (other !== undefined) return `${address} is an address of ${other}; it is served there and not bound`;
   // The kernel takes one IPv6 address once per link, whatever its length: ours could not be added beside it.
-  if (have && have.prefixLength !== hostPrefixLength(address)) {
-    return `${address} is on ${observed.link.name} as ${address}/${have.prefixLength}, made by somebody else; it is served so`;
-  }
-  return undefined;
+  const have = observed.addresses.get(address);
+  if (!have || have.prefixLength === hostPrefixLength(address)) return undefined;
+  return `${address} is on ${observed.link.name} as ${address}/${have.prefixLength}, made by somebody else; it is served so`;
+}
+
+/** The other link that has `address`, unless it is wanted on both, as by rows that were observed. */
+function otherLink(observed: AddressRows, wanted: AddressRows, address: IpAddress): string | undefined {
+  return wanted.foreignLocal?.has(address) ? undefined : observed.foreignLocal?.get(address);
 }
 
 function planRoutes(observed: AddressRows, wanted: AddressRows): Plan<AddressOp> {
@@ -114,20 +120,19 @@ function planRoutes(observed: AddressRows, wanted: AddressRows): Plan<AddressOp>
   const make: AddressOp[] = [];
   const conflicts: Rejected[] = [];
   for (const [prefix, want] of sortedRoutes(wanted)) {
+    if (want.owner === 'foreign') continue;
     const have = observed.routes.get(prefix);
-    const source = localSource(observed, want);
+    const source = sourceFor(observed, prefix, want);
     if (source !== want.source) {
       const reason = `${want.source} is no address of this host, so the route to ${prefix} goes without a source`;
       conflicts.push({ subject: want.origin, reason });
     }
-    if (!have) make.push(operation({ op: 'addRoute', link, prefix, source }, want.origin));
-    else if (have.owner === 'svcplane') {
-      if (have.source !== source)
-        make.push(operation({ op: 'setRouteSource', link, prefix, source }, want.origin));
-    } else if (have.source === source) make.push(operation({ op: 'adoptRoute', prefix }, want.origin));
-    else {
-      const reason = `${prefix} is routed to ${link} by somebody else, with source ${have.source ?? 'left to the kernel'}; it is served so`;
-      conflicts.push({ subject: want.origin, reason });
+    const conflict = routeConflict(observed, prefix, want);
+    if (conflict !== undefined) conflicts.push({ subject: want.origin, reason: conflict });
+    else if (!have) make.push(operation({ op: 'addRoute', link, prefix, source }, want.origin));
+    else if (have.owner === 'foreign') make.push(operation({ op: 'adoptRoute', prefix }, want.origin));
+    else if (have.source !== source) {
+      make.push(operation({ op: 'setRouteSource', link, prefix, source }, want.origin));
     }
   }
   const unroute = sortedRoutes(observed)
@@ -136,26 +141,40 @@ function planRoutes(observed: AddressRows, wanted: AddressRows): Plan<AddressOp>
   return { make, break: unroute, conflicts };
 }
 
-/** The kernel takes only a local address as source. */
-function localSource(observed: AddressRows, want: RouteRow): IpAddress | null {
+/** Why a wanted route is not ours; undefined if it is. */
+function routeConflict(observed: AddressRows, prefix: string, want: RouteRow): string | undefined {
+  const have = observed.routes.get(prefix);
+  if (have?.owner !== 'foreign' || have.source === sourceFor(observed, prefix, want)) return undefined;
+  const source = have.source === null ? 'no source' : `source ${have.source}`;
+  return `${prefix} is routed to ${observed.link.name} by somebody else, with ${source}; it is served so`;
+}
+
+/** The kernel takes only a local address as source, though one may stay that is none any more. */
+function sourceFor(observed: AddressRows, prefix: string, want: RouteRow): IpAddress | null {
   const { foreignLocal } = observed;
-  if (want.source === null || foreignLocal === null || foreignLocal.has(want.source)) return want.source;
-  return null;
+  const possible =
+    want.source === null ||
+    want.source === observed.routes.get(prefix)?.source ||
+    foreignLocal === null ||
+    foreignLocal.has(want.source);
+  return possible ? want.source : null;
 }
 
 /** What is in the ledger only, and is not about to be made. */
 function planForgetting(observed: AddressRows, wanted: AddressRows): AddressOp[] {
   const isMade = (entry: LedgerEntry): boolean => {
     if (entry.kind === 'link') return wanted.link.exists && entry.link === wanted.link.name;
-    if (entry.kind === 'route') return wanted.routes.has(entry.prefix);
-    const { address } = entry;
-    return wanted.addresses.has(address) && !addressConflict(observed, address);
+    if (entry.kind === 'address') {
+      const { address } = entry;
+      return wanted.addresses.has(address) && addressConflict(observed, wanted, address) === undefined;
+    }
+    const want = wanted.routes.get(entry.prefix);
+    return want !== undefined && routeConflict(observed, entry.prefix, want) === undefined;
   };
+  const reason = 'the kernel does not have it, and no Service needs it';
   return sortedMissing(observed)
-    .filter((entry) => !isMade(entry))
-    .map((entry) =>
-      operation({ op: 'forgetMissing', entry }, 'the kernel does not have it, and no Service needs it'),
-    );
+    .filter((entry) => !wanted.missing.has(ledgerKey(entry)) && !isMade(entry))
+    .map((entry) => operation({ op: 'forgetMissing', entry }, reason));
 }
 
 function inOrder<T>(entries: [IpAddress, T][]): T[] {
