@@ -103,7 +103,7 @@ export function deleteService(identity: ServiceIdentity): IpvsRequest {
   return request(IPVS_COMMAND.deleteService, { service: serviceAttributes(identity) });
 }
 
-/** Refused with EEXIST if it exists, ESRCH if the service does not, EINVAL if the address is local to no network. */
+/** Refused with EEXIST if it exists, ESRCH if the service does not, EINVAL where loopback is down (no local route). */
 export function newDestination(
   service: ServiceIdentity,
   destination: DestinationIdentity,
