@@ -76,12 +76,10 @@ function observedRow(place: Place): fc.Arbitrary<VirtualServerRow> {
 
 function ownedRow(place: Place): fc.Arbitrary<VirtualServerRow> {
   const realServers = fc.tuple(...place.realServers.map((text) => fc.option(observedReal(text))));
-  return fc
-    .tuple(wantedRow(place), realServers)
-    .map(([wanted, observed]) => ({
-      ...wanted,
-      realServers: row(place.key, { realServers: present(observed) }).realServers,
-    }));
+  return fc.tuple(wantedRow(place), realServers).map(([wanted, observed]) => ({
+    ...wanted,
+    realServers: row(place.key, { realServers: present(observed) }).realServers,
+  }));
 }
 
 /** Serving, draining for a while, draining for too long, or at weight 0 without our knowing since when. */
