@@ -1,23 +1,34 @@
 import { describe, expect, test } from 'vitest';
-import type { AddressOp } from '../../../src/dataplane/addresses/ops.ts';
+import type { AddressOp, AddressOps } from '../../../src/dataplane/addresses/ops.ts';
 import { plan, retainAddresses, teardown } from '../../../src/dataplane/addresses/plan.ts';
 import { reduce } from '../../../src/dataplane/addresses/reduce.ts';
 import {
   type AddressRows,
-  canonical,
   emptyRows,
-  foreign,
   type LedgerEntry,
   ledgerKey,
-  nodeAddressesOf,
 } from '../../../src/dataplane/addresses/rows.ts';
-import { fromSnapshot, toSnapshot } from '../../../src/dataplane/addresses/snapshot.ts';
 import type { Plan } from '../../../src/dataplane/dataplane.ts';
 import { ip, LINK, ours, route, rowsWith, theirs, UP } from './fixtures.ts';
 
 const NOTHING = emptyRows(LINK);
 const missing = (...entries: LedgerEntry[]) => new Map(entries.map((entry) => [ledgerKey(entry), entry]));
 const eth0 = (...addresses: string[]) => new Map(addresses.map((address) => [ip(address), 'eth0']));
+
+/** A new operation does not compile until it is named here, and fails until it is planned. */
+const EVERY_OP: { readonly [Name in keyof AddressOps]: true } = {
+  addLink: true,
+  setLinkUp: true,
+  addRoute: true,
+  setRouteSource: true,
+  adoptRoute: true,
+  addAddress: true,
+  adoptAddress: true,
+  deleteAddress: true,
+  deleteRoute: true,
+  deleteLink: true,
+  forgetMissing: true,
+};
 
 /** One line per operation, as it would be shown. */
 function linesOf({ make, break: broken }: Plan<AddressOp>): string[] {
@@ -171,6 +182,15 @@ describe('plan()', () => {
   });
 });
 
+test('plan() and teardown() are seen here to plan every operation there is', () => {
+  const link = rowsWith({ addresses: new Map([ours('10.96.0.9')]) });
+  const plans = [...CASES.map(({ observed, wanted }) => plan(observed, wanted)), teardown(link)];
+  const planned = new Set(
+    plans.flatMap(({ make, break: broken }) => [...make, ...broken]).map(({ op }) => op),
+  );
+  expect([...planned].sort()).toEqual(Object.keys(EVERY_OP).sort());
+});
+
 describe('teardown()', () => {
   const addresses = [ours('10.96.0.10'), ours('10.96.0.9')];
 
@@ -215,64 +235,6 @@ describe('retainAddresses()', () => {
 
   test('returns its argument where there is nothing to keep', () => {
     expect(retainAddresses(observed, NOTHING, new Set())).toBe(NOTHING);
-  });
-});
-
-describe('canonical(), foreign() and nodeAddressesOf()', () => {
-  const rows = rowsWith({
-    addresses: new Map([ours('10.96.0.10'), theirs('10.96.0.9', 24)]),
-    routes: new Map([route('10.97.0.0/16', null, 'foreign')]),
-    foreignLocal: new Map([
-      [ip('192.0.2.11'), 'eth1'],
-      [ip('192.0.2.10'), 'eth0'],
-      [ip('127.0.0.1'), 'lo'],
-      [ip('fe80::1'), 'eth0'],
-      [ip('10.96.0.1'), 'kube-ipvs0'],
-      [ip('169.254.20.10'), 'nodelocaldns'],
-    ]),
-  });
-
-  test('canonical() is sorted, with owners', () => {
-    expect(canonical(rows).split('\n')).toEqual([
-      'link svcplane0 dummy up',
-      'address 10.96.0.9/24 foreign',
-      'address 10.96.0.10/32 svcplane',
-      'route 10.97.0.0/16 src null foreign',
-    ]);
-    expect(canonical(NOTHING)).toBe('link svcplane0 none');
-  });
-
-  test('foreign() names what on our link is not ours', () => {
-    expect(foreign(rows)).toEqual(['address 10.96.0.9/24 dev svcplane0', 'route 10.97.0.0/16 dev svcplane0']);
-  });
-
-  test('nodeAddressesOf() leaves out loopback, link-local and the links of other service proxies', () => {
-    expect(nodeAddressesOf(rows)).toEqual(['192.0.2.10', '192.0.2.11']);
-    expect(nodeAddressesOf(NOTHING)).toEqual([]);
-  });
-});
-
-describe('toSnapshot() and fromSnapshot()', () => {
-  const wanted = rowsWith({
-    addresses: new Map([ours('fd00::1'), ours('10.96.0.10'), ours('10.96.0.9')]),
-    routes: new Map([route('10.97.0.0/16', '192.0.2.10')]),
-  });
-
-  test('give a sorted snapshot, against which its own rows plan nothing', () => {
-    const snapshot = toSnapshot(wanted);
-    expect(snapshot).toEqual({
-      addresses: ['10.96.0.9', '10.96.0.10', 'fd00::1'],
-      routes: ['10.97.0.0/16'],
-    });
-    const observed = fromSnapshot(snapshot, wanted);
-    expect(observed.link).toMatchObject({ exists: true, isUp: true, kind: 'dummy' });
-    expect(linesOf(plan(observed, wanted))).toEqual([]);
-    expect(linesOf(plan(observed, NOTHING))).toHaveLength(4);
-  });
-
-  test('an empty snapshot has no routes and no link', () => {
-    expect(toSnapshot(NOTHING)).toEqual({ addresses: [] });
-    expect(fromSnapshot({ addresses: [] }, wanted)).toEqual(NOTHING);
   });
 });
 
