@@ -1,0 +1,128 @@
+import fc from 'fast-check';
+import { addressFromBytes, familyOf, type IpAddress, type IpFamily } from '../../src/model/address.ts';
+import { realServerKey } from '../../src/model/virtual-server.ts';
+import { keyOf } from '../../src/snapshot/canonical.ts';
+import type { Snapshot, SnapshotRealServer, SnapshotVirtualServer } from '../../src/snapshot/snapshot.ts';
+
+/** Addresses of few values, so that keys collide between snapshots. */
+export function address(family: IpFamily): fc.Arbitrary<IpAddress> {
+  const bytes = family === 'IPv4' ? [10, 0, 0] : [0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+  const near = fc.integer({ min: 1, max: 6 }).map((last) => addressFromBytes(Uint8Array.of(...bytes, last)));
+  const length = bytes.length + 1;
+  const any = fc.uint8Array({ minLength: length, maxLength: length }).map(addressFromBytes);
+  return fc.oneof({ weight: 4, arbitrary: near }, { weight: 1, arbitrary: any });
+}
+
+const family = fc.constantFrom<IpFamily[]>('IPv4', 'IPv6');
+const anyAddress = family.chain(address);
+const port = fc.oneof(fc.integer({ min: 79, max: 82 }), fc.integer({ min: 0, max: 65_535 }));
+const count = fc.integer({ min: 1, max: 0xffff_ffff });
+const optional = { requiredKeys: [] };
+
+const tunnel = fc.record({
+  type: fc.constantFrom('gue' as const, 'gre' as const),
+  port,
+  checksum: fc.constantFrom('none' as const, 'csum' as const, 'remcsum' as const),
+});
+
+const realServer: fc.Arbitrary<SnapshotRealServer> = fc
+  .tuple(
+    fc.record({
+      address: anyAddress,
+      port,
+      weight: fc.integer({ min: 0, max: 3 }),
+      forwarding: fc.constantFrom('masquerade' as const, 'direct' as const, 'tunnel' as const),
+    }),
+    fc.record({ upperThreshold: count, lowerThreshold: count, activeConnections: count }, optional),
+    fc.option(tunnel),
+  )
+  .map(([base, limits, encapsulation]) => ({
+    ...base,
+    ...limits,
+    ...(encapsulation && base.forwarding === 'tunnel' && { tunnel: encapsulation }),
+  }));
+
+const identity = fc.oneof(
+  fc.record({
+    address: anyAddress,
+    port,
+    protocol: fc.constantFrom('TCP' as const, 'UDP' as const, 'SCTP' as const),
+  }),
+  fc.record({
+    address: fc.constant(null),
+    port: fc.constant(null),
+    protocol: fc.constant(null),
+    firewallMark: fc.oneof(fc.integer({ min: 1, max: 3 }), count),
+    family,
+  }),
+);
+
+const origin = fc.oneof(
+  fc.constant({ exposure: null, service: null, servicePort: null, owner: 'foreign' as const }),
+  fc.record({
+    exposure: fc.constantFrom('ClusterIP' as const, 'NodePort' as const),
+    service: fc.constantFrom('web/front', 'web/back'),
+    servicePort: fc.constantFrom('', 'http'),
+  }),
+);
+
+const virtualServer: fc.Arbitrary<SnapshotVirtualServer> = fc
+  .tuple(
+    identity,
+    fc.record({
+      scheduler: fc.constantFrom('rr', 'wlc', 'sh', 'mh'),
+      persistenceTimeoutSeconds: fc.option(fc.integer({ min: 1, max: 86_400 })),
+      realServers: fc.uniqueArray(realServer, { selector: realServerKey, maxLength: 6 }),
+    }),
+    fc.record(
+      {
+        schedulerFlags: fc.subarray(['flag-1', 'flag-2', 'flag-3'] as const, { minLength: 1 }),
+        onePacket: fc.constant(true),
+      },
+      optional,
+    ),
+    fc.boolean(),
+    origin,
+  )
+  .map(([key, config, flags, withMask, from]) => ({
+    ...key,
+    ...config,
+    ...flags,
+    ...(withMask && config.persistenceTimeoutSeconds !== null && { persistenceNetmask: netmaskFor(key) }),
+    ...from,
+  }));
+
+function netmaskFor(key: { address: IpAddress | null; family?: IpFamily }): string {
+  const keyFamily = key.address === null ? key.family : familyOf(key.address);
+  return keyFamily === 'IPv6' ? '64' : '255.255.255.0';
+}
+
+/** Snapshots whose rows have different keys, in any order. */
+export const snapshot: fc.Arbitrary<Snapshot> = fc.record({
+  version: fc.constant(1 as const),
+  node: fc.constant('n0'),
+  addresses: fc.uniqueArray(anyAddress, { maxLength: 6 }),
+  routes: fc.uniqueArray(fc.constantFrom('10.96.0.0/16', 'fd00:10:96::/112', '10.97.0.0/16')),
+  virtualServers: fc.uniqueArray(virtualServer, { selector: keyOf, maxLength: 8 }),
+  rejected: fc.array(
+    fc.record({ subject: fc.constantFrom('Service a/b', 'Service a/c'), reason: fc.string() }),
+    {
+      maxLength: 3,
+    },
+  ),
+});
+
+/** The same rows in another order. */
+export function shuffled(of: Snapshot): fc.Arbitrary<Snapshot> {
+  const anyOrder = <T>(rows: readonly T[]) => fc.shuffledSubarray([...rows], { minLength: rows.length });
+  const virtualServers = fc
+    .tuple(
+      ...of.virtualServers.map((row) =>
+        anyOrder(row.realServers).map((realServers) => ({ ...row, realServers })),
+      ),
+    )
+    .chain(anyOrder);
+  return fc
+    .record({ addresses: anyOrder(of.addresses), virtualServers, rejected: anyOrder(of.rejected) })
+    .map((rows) => ({ ...of, ...rows }));
+}
