@@ -3,8 +3,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { hostname, release } from 'node:os';
 import { join } from 'node:path';
-import { NETLINK_GENERIC, NetlinkSocket } from '../native-bindings/netlink-socket.ts';
-import { probeCapability, probeGenericNetlinkFamily, probeWritable } from '../native-bindings/probe.ts';
+import type { NetlinkSocket } from '../native-bindings/netlink-socket.ts';
 import {
   assembleDataplanes,
   type Dataplanes,
@@ -34,6 +33,8 @@ import { observeStages } from './sync/sync-once.ts';
 const IPVS_FAMILY = 'IPVS';
 
 async function openNode(config: Config): Promise<NodeAccess> {
+  // Loaded here, for the planning verbs start faster without it.
+  const { NETLINK_GENERIC, NetlinkSocket } = await import('../native-bindings/netlink-socket.ts');
   await using resources = new AsyncDisposableStack();
   const socket = resources.use(NetlinkSocket.open(NETLINK_GENERIC));
   const client = openIpvs(socket);
@@ -91,6 +92,9 @@ function noKernel(): never {
 }
 
 async function inspectHost(config: Config): Promise<HostReport> {
+  const { probeCapability, probeGenericNetlinkFamily, probeWritable } = await import(
+    '../native-bindings/probe.ts'
+  );
   await using kernel = openLinkKernel();
   const links = await kernel.links();
   const hasDummy = links.some(({ kind }) => kind === 'dummy');

@@ -6,7 +6,7 @@ import type {
   LinkKernel,
 } from '../../src/dataplane/addresses/kernel.ts';
 import { hostPrefixLength } from '../../src/dataplane/addresses/rows.ts';
-import type { IpAddress } from '../../src/model/address.ts';
+import { familyOf, type IpAddress } from '../../src/model/address.ts';
 
 /** What a change meets before the kernel sees it. */
 export interface LinkKernelFaults {
@@ -109,6 +109,7 @@ export class FakeLinkKernel implements LinkKernel {
       const found = this.#find(linkIndex, address);
       if (!found) return refused('EADDRNOTAVAIL');
       this.#addresses = this.#addresses.filter((entry) => entry !== found);
+      if (familyOf(address) === 'IPv4') this.#dropRoutesWithoutAddress(linkIndex);
       return OK;
     });
   }
@@ -150,6 +151,17 @@ export class FakeLinkKernel implements LinkKernel {
     const length = hostPrefixLength(address);
     return this.#addresses.find(
       (entry) => entry.linkIndex === linkIndex && entry.address === address && entry.prefixLength === length,
+    );
+  }
+
+  /** net/ipv4/fib_frontend.c fib_inetaddr_event: with the last IPv4 address go all IPv4 routes of the link. */
+  #dropRoutesWithoutAddress(linkIndex: number): void {
+    const left = this.#addresses.some(
+      (entry) => entry.linkIndex === linkIndex && familyOf(entry.address) === 'IPv4',
+    );
+    if (left) return;
+    this.#routes = this.#routes.filter(
+      (route) => route.linkIndex !== linkIndex || route.prefix.includes(':'),
     );
   }
 

@@ -105,6 +105,10 @@ const wantedRows: fc.Arbitrary<AddressRows> = fc
   .record({ addresses: addressRows(fc.constant('svcplane')), routes: routeRows(fc.constant('svcplane')) })
   .map(({ addresses, routes }) => {
     const empty = emptyRows(LINK);
+    // As project() does: without an IPv4 address on the link, IPv4 routes do not last.
+    if ([...routes.keys()].some((range) => !range.includes(':'))) {
+      addresses.set(ip('10.96.0.0'), { owner: 'svcplane', prefixLength: 32, origin: 'ServiceCIDR' });
+    }
     const exists = addresses.size + routes.size > 0;
     const link = exists ? { ...empty.link, exists, isUp: true, kind: 'dummy', ours: true } : empty.link;
     return { ...empty, link, addresses, routes };

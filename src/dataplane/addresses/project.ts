@@ -16,7 +16,7 @@ export interface AddressesOptions {
 /** The addresses and routes that make `desired` local on this node. */
 export function project(desired: DesiredState, options: AddressesOptions): Projection<AddressRows> {
   const routing = options.clusterIPs === 'route' ? routableRanges(desired) : { ranges: [], refused: [] };
-  const addresses = boundAddresses(desired, routing.ranges);
+  const addresses = new Map([...anchor(routing.ranges), ...boundAddresses(desired, routing.ranges)]);
   const routes = new Map(
     routing.ranges.map((range): [string, RouteRow] => [
       formatCidr(range),
@@ -50,6 +50,18 @@ function boundAddresses(desired: DesiredState, routed: readonly Cidr[]): Map<IpA
     rows.set(address, { owner: 'svcplane', prefixLength: hostPrefixLength(address), origin });
   }
   return rows;
+}
+
+/**
+ * With the last IPv4 address of a link the kernel drops all IPv4 routes through it (net/ipv4/fib_frontend.c
+ * fib_inetaddr_event: "Last address was deleted from this interface"). So one stays as long as the routes: the
+ * network address of a range, which is local by its route anyway, and which no Service gets.
+ */
+function anchor(ranges: readonly Cidr[]): [IpAddress, AddressRow][] {
+  const range = ranges.find(({ family }) => family === 'IPv4');
+  if (!range) return [];
+  const origin = `${originOf(range)}, whose route needs an address on the link`;
+  return [[range.network, { owner: 'svcplane', prefixLength: 32, origin }]];
 }
 
 /** Only ClusterIPs: an external address inside the range may be announced by address, as ARP does. */

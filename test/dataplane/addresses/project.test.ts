@@ -51,8 +51,18 @@ describe('project()', () => {
       ['10.96.0.0/16', '192.0.2.10'],
       ['fd00::/112', null],
     ]);
-    expect(addressesOf(rows)).toEqual(['10.96.0.9', '10.97.0.1', '198.51.100.7']);
+    // 10.96.0.0 is the anchor of the routes.
+    expect(addressesOf(rows)).toEqual(['10.96.0.0', '10.96.0.9', '10.97.0.1', '198.51.100.7']);
     expect(refused).toEqual([]);
+  });
+
+  test.each([
+    { serviceCIDRs: ['fd00::/112'], anchors: [] },
+    { serviceCIDRs: ['fd00::/112', '10.97.0.0/16', '10.96.0.0/16'], anchors: ['10.97.0.0'] },
+  ])('keeps $anchors on the link for routes to $serviceCIDRs', ({ serviceCIDRs, anchors }) => {
+    const { rows } = project(desiredWith([{ address: '10.97.0.1' }], { serviceCIDRs }), ROUTE);
+    const bound = addressesOf(rows).filter((address) => address !== '10.97.0.1');
+    expect(bound).toEqual(anchors);
   });
 
   test('binds instead of routing where no ServiceCIDR is known, and says so', () => {
