@@ -1,0 +1,93 @@
+import { describe, expect, it } from 'vitest';
+import { diagnose, type HostReport } from '../../src/cli/doctor.ts';
+import { CliHarness, HEALTHY_HOST } from './harness.ts';
+
+function findings(change: Partial<HostReport>): string[] {
+  return diagnose({ ...HEALTHY_HOST, ...change })
+    .filter(({ level }) => level !== 'ok')
+    .map(({ level, what, fix }) => `${level}: ${what} | ${fix}`);
+}
+
+describe('diagnose() finds', () => {
+  const rows: { name: string; host: Partial<HostReport>; found: RegExp[] }[] = [
+    { name: 'nothing on a healthy host', host: {}, found: [] },
+    {
+      name: 'a kernel without IPVS',
+      host: { ipvs: { outcome: 'unsupported', reason: 'ENOENT' } },
+      found: [/^error: IPVS over generic netlink: unsupported: ENOENT \| modprobe ip_vs/],
+    },
+    {
+      name: 'a look that failed, as no more than that',
+      host: { ipvs: { outcome: 'unknown', reason: 'EACCES' } },
+      found: [/^warning: IPVS over generic netlink: unknown: EACCES/],
+    },
+    {
+      name: 'a missing capability',
+      host: { netAdmin: { outcome: 'unsupported', reason: 'the process lacks CAP_NET_ADMIN' } },
+      found: [/^error: CAP_NET_ADMIN: .* \| run as root/],
+    },
+    {
+      name: 'a sysctl that apply will set, as no problem',
+      host: { sysctls: [{ name: 'net.ipv4.ip_forward', needs: '1', has: '0' }] },
+      found: [],
+    },
+    {
+      name: 'a sysctl that nobody can set from here, with the line to run',
+      host: {
+        sysctls: [{ name: 'net.ipv4.ip_forward', needs: '1', has: '0' }],
+        sysctlsWritable: { outcome: 'unsupported', reason: 'EROFS' },
+      },
+      found: [
+        /^error: sysctl net.ipv4.ip_forward is 0, needs 1, .*read-only here \| on the host: sysctl -w net.ipv4.ip_forward=1$/,
+      ],
+    },
+    {
+      name: 'kube-proxy and kube-router by their links',
+      host: { links: ['lo', 'kube-ipvs0', 'kube-dummy-if'] },
+      found: [/^warning: link kube-ipvs0: kube-proxy/, /^warning: link kube-dummy-if: kube-router/],
+    },
+    {
+      name: 'the virtual servers of others, the first five by name',
+      host: { foreignVirtualServers: ['a', 'b', 'c', 'd', 'e', 'f'] },
+      found: [/^warning: 6 virtual servers are not ours: a, b, c, d, e, … \|/],
+    },
+    {
+      name: 'that a route would do for 2,000 addresses',
+      host: { boundAddresses: 2000 },
+      found: [/clusterIPs: route/],
+    },
+    {
+      name: 'nothing of that where routes are used',
+      host: { boundAddresses: 2000, clusterIPs: 'route' },
+      found: [],
+    },
+    {
+      name: 'what the ledger had to say',
+      host: { ledgerNotes: ['it was broken'] },
+      found: [/^warning: it was broken/],
+    },
+  ];
+  for (const { name, host, found } of rows) {
+    it(name, () => {
+      const actual = findings(host);
+      expect(actual).toHaveLength(found.length);
+      for (const [i, pattern] of found.entries()) expect(actual[i]).toMatch(pattern);
+    });
+  }
+});
+
+describe('doctor', () => {
+  it('exits 1 only where svcplane cannot work', async () => {
+    const cli = new CliHarness();
+    expect((await cli.run('doctor')).exit).toBe(0);
+    cli.host = { ...HEALTHY_HOST, links: ['kube-ipvs0'] };
+    expect((await cli.run('doctor')).exit).toBe(0);
+    cli.host = { ...HEALTHY_HOST, ipvs: { outcome: 'unsupported', reason: 'ENOENT' } };
+    expect(await cli.run('doctor')).toMatchObject({
+      exit: 1,
+      out: expect.stringContaining('fix: modprobe ip_vs'),
+    });
+    const { out } = await cli.run('doctor', '-o', 'json');
+    expect(JSON.parse(out).findings).toContainEqual(expect.objectContaining({ level: 'error' }));
+  });
+});

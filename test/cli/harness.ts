@@ -1,0 +1,114 @@
+import { mkdtempSync, writeFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { assembleDataplanes, observeSnapshot, projectSnapshot, recordedStates } from '../../src/assembly.ts';
+import type { CliContext, ExitCode } from '../../src/cli/context.ts';
+import type { HostReport } from '../../src/cli/doctor.ts';
+import { runCli } from '../../src/cli/program.ts';
+import { readManifests } from '../../src/cluster/manifests.ts';
+import type { Config } from '../../src/config.ts';
+import { nodeAddressesOf } from '../../src/dataplane/addresses/rows.ts';
+import { SYSCTL_NAMES } from '../../src/dataplane/ipvs/sysctls.ts';
+import { FakeIpvsKernel, FakeSysctls } from '../fakes/ipvs-kernel.ts';
+import { MemoryLedger } from '../fakes/ledger.ts';
+import { FakeLinkKernel } from '../fakes/link-kernel.ts';
+
+export const HEALTHY_HOST: HostReport = {
+  kernelRelease: '6.1.0',
+  ipvs: { outcome: 'supported' },
+  netAdmin: { outcome: 'supported' },
+  dummyLink: { outcome: 'supported' },
+  sysctlsWritable: { outcome: 'supported' },
+  stateDirectory: { outcome: 'supported', path: '/var/lib/svcplane' },
+  sysctls: [{ name: 'net.ipv4.ip_forward', needs: '1', has: '1' }],
+  links: ['lo', 'eth0'],
+  foreignVirtualServers: [],
+  boundAddresses: 0,
+  clusterIPs: 'bind',
+  ledgerNotes: [],
+};
+
+export interface Output {
+  readonly exit: ExitCode;
+  readonly out: string;
+  readonly err: string;
+}
+
+/** The command line over kernels in memory: what one call does, the next one finds. */
+export class CliHarness {
+  readonly ipvs = new FakeIpvsKernel();
+  readonly links = new FakeLinkKernel();
+  readonly ledger = new MemoryLedger();
+  readonly sysctls = new FakeSysctls(Object.fromEntries(SYSCTL_NAMES.map((name) => [name, '1'])));
+  readonly directory = mkdtempSync(join(tmpdir(), 'svcplane-cli-'));
+  host: HostReport = HEALTHY_HOST;
+  env: Record<string, string> = {};
+
+  /** Writes a file; objects are written as JSON documents of a List. @returns its path */
+  file(name: string, content: string | readonly object[]): string {
+    const path = join(this.directory, name);
+    const text =
+      typeof content === 'string'
+        ? content
+        : JSON.stringify({ apiVersion: 'v1', kind: 'List', items: content });
+    writeFileSync(path, text);
+    return path;
+  }
+
+  async run(...argv: string[]): Promise<Output> {
+    let out = '';
+    let err = '';
+    const context: CliContext = {
+      env: this.env,
+      hostname: 'n0',
+      colour: false,
+      signal: new AbortController().signal,
+      out: async (text) => {
+        out += text;
+      },
+      err: (text) => {
+        err += text;
+      },
+      readText: (path) => readFile(path, 'utf8'),
+      readManifests,
+      openNode: async (config) => this.#node(config),
+      recordedStates: (config, snapshot, desired) =>
+        recordedStates(this.#dataplanes(config), snapshot, desired, 0),
+      projectSnapshot: (config, desired) => projectSnapshot(this.#dataplanes(config), desired),
+      inspectHost: async () => this.host,
+    };
+    const before = process.env;
+    process.env = { ...this.env };
+    try {
+      return { exit: await runCli(argv, context, '0.0.0-test'), out, err };
+    } finally {
+      process.env = before;
+    }
+  }
+
+  #dataplanes(config: Config) {
+    return assembleDataplanes(config, {
+      kernel: this.ipvs,
+      links: this.links,
+      ledger: this.ledger,
+      nowMs: () => 0,
+      readSysctl: this.sysctls.read,
+      writeSysctl: this.sysctls.write,
+    });
+  }
+
+  #node(config: Config) {
+    const dataplanes = this.#dataplanes(config);
+    return {
+      stages: dataplanes.stages,
+      notes: [],
+      hostAddresses: async (signal: AbortSignal) =>
+        nodeAddressesOf(await dataplanes.addresses.observe(signal)),
+      snapshot: (node: string, signal: AbortSignal) => observeSnapshot(dataplanes, node, signal),
+      ipvsInfo: async () => ({ version: '1.2.1', connectionTableSize: 4096 }),
+      lock: async () => ({ [Symbol.asyncDispose]: async () => undefined }),
+      [Symbol.asyncDispose]: async () => undefined,
+    };
+  }
+}

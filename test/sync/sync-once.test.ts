@@ -1,0 +1,63 @@
+import { describe, expect, it } from 'vitest';
+import type { ApplyReport, Operation } from '../../src/dataplane/dataplane.ts';
+import type { StageOps } from '../../src/sync/stage.ts';
+import { applySync } from '../../src/sync/sync-once.ts';
+
+const SIGNAL = new AbortController().signal;
+const op = (name: string, subject: string): Operation => ({ op: name, subject, detail: '', reason: 'test' });
+
+/** Operations that note when they run, and are refused or left undone if their name is listed. */
+function stage(
+  ran: string[],
+  ops: readonly Operation[],
+  fate: { refused?: string; notAttempted?: string } = {},
+): StageOps {
+  return {
+    ops,
+    apply: async (permits): Promise<ApplyReport<Operation>> => {
+      const permitted = ops.filter(permits);
+      ran.push(...permitted.map(({ op: name }) => name));
+      return {
+        acknowledged: permitted.filter(({ op: name }) => name !== fate.refused && name !== fate.notAttempted),
+        refused: permitted
+          .filter(({ op: name }) => name === fate.refused)
+          .map((refused) => ({ op: refused, code: 'ENOMEM', message: 'no' })),
+        notAttempted: permitted.filter(({ op: name }) => name === fate.notAttempted),
+      };
+    },
+  };
+}
+
+describe('applySync()', () => {
+  it('makes in order, then breaks in the order it is given', async () => {
+    const ran: string[] = [];
+    const make = [stage(ran, [op('add1', 'a')]), stage(ran, [op('add2', 'b')])];
+    const broken = [stage(ran, [op('delete2', 'c')]), stage(ran, [op('delete1', 'd')])];
+    const report = await applySync({ make, break: broken }, SIGNAL);
+    expect(ran).toEqual(['add1', 'add2', 'delete2', 'delete1']);
+    expect(report.acknowledged).toHaveLength(4);
+  });
+
+  it('takes nothing from a virtual server that did not get its new part, and goes on with the others', async () => {
+    const ran: string[] = [];
+    const make = [stage(ran, [op('addA', 'TCP v:1 -> new')], { refused: 'addA' })];
+    const broken = [
+      stage(ran, [
+        op('deleteA', 'TCP v:1 -> old'),
+        op('deleteB', 'TCP w:1 -> old'),
+        op('deleteV', 'TCP v:1'),
+      ]),
+    ];
+    const report = await applySync({ make, break: broken }, SIGNAL);
+    expect(ran).toEqual(['addA', 'deleteB']);
+    expect(report.refused.map((refusal) => refusal.op.op)).toEqual(['addA']);
+    expect(report.notAttempted.map(({ op: name }) => name)).toEqual(['deleteA', 'deleteV']);
+  });
+
+  it('breaks nothing after something was left unattempted', async () => {
+    const ran: string[] = [];
+    const make = [stage(ran, [op('add', 'a')], { notAttempted: 'add' })];
+    await applySync({ make, break: [stage(ran, [op('delete', 'b')])] }, SIGNAL);
+    expect(ran).toEqual(['add']);
+  });
+});
