@@ -38,7 +38,7 @@ function applyOp(draft: Draft, op: IpvsOp): void {
     case 'addVirtualServer': {
       const { identity, config, origin, reason } = op;
       const key = virtualServerKey(identity);
-      draft.set({ key, identity, config, origin, reason, realServers: new Map(), owner: 'svcplane' });
+      draft.add({ key, identity, config, origin, reason, owner: 'svcplane' });
       break;
     }
     case 'setVirtualServer':
@@ -89,9 +89,11 @@ class Draft {
     };
   }
 
-  set(row: VirtualServerRow): void {
-    this.#virtualServers.set(row.key, row);
-    this.#copied.delete(row.key);
+  /** Without real servers yet. */
+  add(row: Omit<VirtualServerRow, 'realServers'>): void {
+    const realServers = new Map<RealServerKey, RealServerRow>();
+    this.#virtualServers.set(row.key, { ...row, realServers });
+    this.#copied.set(row.key, realServers);
   }
 
   change(key: VirtualServerKey, fields: Partial<VirtualServerRow>): void {

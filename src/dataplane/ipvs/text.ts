@@ -9,40 +9,54 @@ import {
   type VirtualServerConfig,
 } from './rows.ts';
 
-/** What is shown of a configuration, by name; what has its default is left out. */
-export type Fields = ReadonlyMap<string, string>;
+/** What is shown of a configuration; what has its default is left out. */
+export type Fields = readonly Field[];
+
+export interface Field {
+  readonly name: string;
+  readonly value: string;
+}
 
 export function configFields(config: VirtualServerConfig): Fields {
-  const fields = new Map<string, string>([['scheduler', config.scheduler]]);
+  const fields: Field[] = [{ name: 'scheduler', value: config.scheduler }];
   if (config.persistenceTimeoutSeconds !== null) {
-    fields.set('persistent', `${config.persistenceTimeoutSeconds} s`);
+    fields.push({ name: 'persistent', value: `${config.persistenceTimeoutSeconds} s` });
   }
-  if (config.netmask !== null) fields.set('netmask', config.netmask);
-  if (config.persistenceEngine !== null) fields.set('persistence engine', config.persistenceEngine);
-  if (config.flags !== 0) fields.set('flags', flagNames(config.flags).join(' '));
+  if (config.netmask !== null) fields.push({ name: 'netmask', value: config.netmask });
+  if (config.persistenceEngine !== null) {
+    fields.push({ name: 'persistence engine', value: config.persistenceEngine });
+  }
+  if (config.flags !== 0) fields.push({ name: 'flags', value: flagNames(config.flags).join(' ') });
   return fields;
 }
 
 export function realServerFields(config: RealServerConfig): Fields {
   const { upperThreshold, lowerThreshold, tunnel } = config;
-  const fields = new Map<string, string>([['weight', `${config.weight}`]]);
-  if (config.forwarding !== 'masquerade') fields.set('forwarding', config.forwarding);
-  if (upperThreshold !== 0) fields.set('upper threshold', `${upperThreshold}`);
-  if (lowerThreshold !== 0) fields.set('lower threshold', `${lowerThreshold}`);
-  if (tunnel) fields.set('tunnel', `${tunnel.type} port ${tunnel.port} ${tunnel.checksum}`);
+  const fields: Field[] = [{ name: 'weight', value: `${config.weight}` }];
+  if (config.forwarding !== 'masquerade') fields.push({ name: 'forwarding', value: config.forwarding });
+  if (upperThreshold !== 0) fields.push({ name: 'upper threshold', value: `${upperThreshold}` });
+  if (lowerThreshold !== 0) fields.push({ name: 'lower threshold', value: `${lowerThreshold}` });
+  if (tunnel) {
+    fields.push({ name: 'tunnel', value: `${tunnel.type} port ${tunnel.port} ${tunnel.checksum}` });
+  }
   return fields;
 }
 
 /** `scheduler rr, persistent 10800 s` */
 export function describe(fields: Fields): string {
-  return Array.from(fields, ([name, value]) => `${name} ${value}`).join(', ');
+  let text = '';
+  for (const { name, value } of fields) text += `${text === '' ? '' : ', '}${name} ${value}`;
+  return text;
 }
 
 /** `scheduler rr → wrr, persistent none → 10800 s`: the fields that differ. */
 export function describeChange(before: Fields, after: Fields): string {
-  return [...new Set([...before.keys(), ...after.keys()])]
-    .filter((name) => before.get(name) !== after.get(name))
-    .map((name) => `${name} ${before.get(name) ?? 'none'} → ${after.get(name) ?? 'none'}`)
+  const valueIn = (fields: Fields, name: string) =>
+    fields.find((field) => field.name === name)?.value ?? 'none';
+  return [...new Set([...before, ...after].map(({ name }) => name))]
+    .map((name) => ({ name, had: valueIn(before, name), has: valueIn(after, name) }))
+    .filter(({ had, has }) => had !== has)
+    .map(({ name, had, has }) => `${name} ${had} → ${has}`)
     .join(', ');
 }
 
