@@ -27,6 +27,8 @@ export type ManifestKind = (typeof MANIFEST_KINDS)[number];
 
 /** What is collected while files are read. */
 export interface Collection {
+  /** Objects of any kind, lists too. */
+  visited: number;
   readonly objects: SourcedObject[];
   readonly skipped: Map<string, number>;
 }
@@ -34,7 +36,7 @@ export interface Collection {
 /** Lists in lists; nobody writes more than one level, but YAML aliases can make cycles. */
 const MAX_LIST_DEPTH = 8;
 
-/** 50 times the largest cluster; aliases can make a small file name any number. */
+/** 3 times the largest cluster (150,000 Services with slices); aliases can make a small file name any number. */
 const MAX_OBJECTS = 1_000_000;
 
 /**
@@ -59,6 +61,7 @@ interface Place {
 }
 
 function collect(into: Collection, value: unknown, at: Place): void {
+  if (++into.visited > MAX_OBJECTS) throw problem(at, `more than ${MAX_OBJECTS} objects`);
   const object = asObject(value);
   if (!object) throw problem(at, `a Kubernetes object is a mapping, and this is ${nameOf(value)}`);
   const kind = textIn(object, 'kind') ?? at.defaults.kind;
@@ -73,7 +76,6 @@ function collect(into: Collection, value: unknown, at: Place): void {
       source: `${at.file}${at.place}`,
       object: isComplete ? object : { ...object, kind, apiVersion },
     });
-    if (into.objects.length > MAX_OBJECTS) throw problem(at, `more than ${MAX_OBJECTS} objects`);
   } else into.skipped.set(kind, (into.skipped.get(kind) ?? 0) + 1);
 }
 

@@ -26,17 +26,15 @@ export async function readManifests(
   signal: AbortSignal,
   stdin: AsyncIterable<Uint8Array> = process.stdin,
 ): Promise<SourcedObjects> {
-  const collection: Collection = { objects: [], skipped: new Map() };
+  const collection: Collection = { visited: 0, objects: [], skipped: new Map() };
   for (const path of paths) {
-    let documents = 0;
+    const visitedBefore = collection.visited;
     if (path === '-') {
-      documents = collectFile(collection, STANDARD_INPUT, await readStream(STANDARD_INPUT, stdin, signal));
+      collectFile(collection, STANDARD_INPUT, await readStream(STANDARD_INPUT, stdin, signal));
     } else {
-      for (const file of await filesOf(path)) {
-        documents += collectFile(collection, file, await readBytes(file, signal));
-      }
+      for (const file of await filesOf(path)) collectFile(collection, file, await readBytes(file, signal));
     }
-    if (documents === 0) {
+    if (collection.visited === visitedBefore) {
       throw new ManifestError(path === '-' ? STANDARD_INPUT : path, '', 'it holds no Kubernetes object');
     }
   }
@@ -44,15 +42,11 @@ export async function readManifests(
   return { objects, skipped: new Map([...skipped].sort(([a], [b]) => compareText(a, b))) };
 }
 
-/** @returns how many documents there were */
-function collectFile(collection: Collection, file: string, bytes: Buffer): number {
-  let documents = 0;
+function collectFile(collection: Collection, file: string, bytes: Buffer): void {
   try {
     for (const document of parseDocuments(bytes, { strictJson: file.endsWith('.json') })) {
       collectDocument(collection, file, document);
-      documents++;
     }
-    return documents;
   } catch (error) {
     if (!(error instanceof SyntaxProblem)) throw error;
     const { line, column } = error.position;
