@@ -142,6 +142,19 @@ describeWithIpvs('ipvs on a kernel', () => {
     expect(await sync([before])).toMatchObject({ ops: [], writes: 0 });
   });
 
+  it('sends at least 64 messages at once when there are many', async () => {
+    const realServers = [1, 2, 3, 4, 5].map((host) => endpointOf(`10.1.250.${host}:8080`));
+    const wanted = Array.from({ length: 200 }, (_, i) =>
+      virtualServer(`TCP ${VIP}:${1 + i}`, { realServers }),
+    );
+    const before = client.traffic();
+    expect(await sync(wanted)).toMatchObject({ refused: [], writes: 1200 });
+    expect(client.traffic().writeSends - before.writeSends).toBeLessThanOrEqual(1200 / 64);
+    const again = client.traffic();
+    expect(await sync(wanted)).toMatchObject({ ops: [], writes: 0 });
+    expect(client.traffic().writeSends).toBe(again.writeSends);
+  });
+
   it('uses every scheduler the kernel has, and the default for one that it has not', async () => {
     const names = [...SCHEDULERS, 'nosuch'];
     const wanted = names.map((name, i) =>
@@ -265,7 +278,7 @@ async function openConnection() {
   const peers: Socket[] = [];
   const server = createServer((peer) => {
     peers.push(peer);
-    peer.on('error', () => {});
+    peer.on('error', () => {}); // the client of a test that has failed resets it
     peer.pipe(peer);
   });
   server.listen(8080, POD);

@@ -1,3 +1,4 @@
+import { unreachable } from '../../model/brand.ts';
 import { deleteRealServer, deleteVirtualServer, drainRealServer, type IpvsOp } from './ops.ts';
 import { type RealServerRow, sortedRealServers, type VirtualServerRow } from './rows.ts';
 
@@ -28,6 +29,8 @@ export function dropRealServer(
       return [deleteRealServer(row, realServer, reason)];
     case 'wait':
       return [];
+    default:
+      return unreachable(fate);
   }
 }
 
