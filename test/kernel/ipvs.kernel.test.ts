@@ -1,5 +1,3 @@
-import { once } from 'node:events';
-import { connect, createServer, type Socket } from 'node:net';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { NETLINK_GENERIC, NetlinkSocket } from '../../native-bindings/netlink-socket.ts';
 import type { Dataplane } from '../../src/dataplane/dataplane.ts';
@@ -23,6 +21,7 @@ import {
   virtualServer,
 } from '../dataplane/ipvs/build.ts';
 import { MemoryLedger } from '../fakes/ledger.ts';
+import { openEcho } from './echo.ts';
 import { describeWithIpvs, run } from './probe.ts';
 
 const never = new AbortController().signal;
@@ -234,7 +233,7 @@ describeWithIpvs('ipvs on a kernel', () => {
   });
 
   it('keeps a real server while a connection is open, and gives its weight back with the connection alive', async () => {
-    await using echo = await openConnection();
+    await using echo = await openEcho({ address: VIP, port: 80 }, { address: POD, port: 8080 });
     const full = virtualServer(`TCP ${VIP}:80`, { realServers: [endpointOf(`${POD}:8080`)] });
     const empty = { ...full, realServers: [] };
     await sync([full]);
@@ -254,7 +253,7 @@ describeWithIpvs('ipvs on a kernel', () => {
   });
 
   it('deletes a draining virtual server when its last connection closes', async () => {
-    await using echo = await openConnection();
+    await using echo = await openEcho({ address: VIP, port: 80 }, { address: POD, port: 8080 });
     const wanted = virtualServer(`TCP ${VIP}:80`, { realServers: [endpointOf(`${POD}:8080`)] });
     await sync([wanted]);
     await echo.connect();
@@ -270,42 +269,3 @@ describeWithIpvs('ipvs on a kernel', () => {
     expect(ledger.read().drains.size).toBe(0);
   });
 });
-
-/** An echo server behind the virtual server on {@link VIP}, both addresses on the loopback, and one client. */
-async function openConnection() {
-  const addresses = [`${VIP}/32`, `${POD}/32`];
-  for (const address of addresses) run(['ip', 'address', 'add', address, 'dev', 'lo']);
-  const peers: Socket[] = [];
-  const server = createServer((peer) => {
-    peers.push(peer);
-    peer.on('error', () => {}); // the client of a test that has failed resets it
-    peer.pipe(peer);
-  });
-  server.listen(8080, POD);
-  await once(server, 'listening');
-  let socket: Socket | undefined;
-  return {
-    async connect() {
-      socket = connect(80, VIP);
-      await once(socket, 'connect');
-    },
-    async ask(text: string): Promise<string> {
-      socket?.write(text);
-      const [answer] = socket ? await once(socket, 'data') : [''];
-      return String(answer);
-    },
-    /** Orderly, from both sides. */
-    async close() {
-      socket?.end();
-      if (socket) await once(socket, 'close');
-    },
-    async [Symbol.asyncDispose]() {
-      socket?.destroy();
-      // A deleted real server's connection is cut: neither end hears of the other any more.
-      for (const peer of peers) peer.destroy();
-      server.close();
-      await once(server, 'close');
-      for (const address of addresses) run(['ip', 'address', 'del', address, 'dev', 'lo']);
-    },
-  };
-}
