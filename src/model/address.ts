@@ -38,6 +38,13 @@ export function addressBytes(address: IpAddress): Uint8Array {
   return bytes;
 }
 
+/** The address as IPv6, 16 bytes in network byte order; an IPv4 address is mapped to ::ffff:0:0/96. */
+export function mappedBytes(address: IpAddress): Uint8Array {
+  const bytes = addressBytes(address);
+  if (bytes.length === 16) return bytes;
+  return Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, ...bytes);
+}
+
 /**
  * The inverse of {@link addressBytes}.
  * @param bytes network byte order

@@ -4,6 +4,7 @@ import {
   familyOf,
   type IpAddress,
   type IpFamily,
+  mappedBytes,
   parseIpAddress,
 } from './address.ts';
 
@@ -15,16 +16,30 @@ export interface Cidr {
   readonly prefixLength: number;
 }
 
-/** Parses `ADDRESS/PREFIX`, clearing host bits as Kubernetes does. @returns undefined if it is none */
+/**
+ * Parses `ADDRESS/PREFIX`, clearing host bits as Kubernetes does. A prefix of an IPv4-mapped address counts from the
+ * start of the IPv6 address, as in Go: `::ffff:10.0.0.0/104` is 10.0.0.0/8, and `::ffff:10.0.0.0/8` is ::/8.
+ * @returns undefined if it is none
+ */
 export function parseCidr(text: unknown): Cidr | undefined {
   if (typeof text !== 'string') return undefined;
-  const match = /^([^/]+)\/(\d{1,3})$/.exec(text.trim());
-  const address = parseIpAddress(match?.[1]);
+  const [, addressText = '', prefixText] = /^([^/]+)\/(\d{1,3})$/.exec(text.trim()) ?? [];
+  const address = parseIpAddress(addressText);
   if (!address) return undefined;
-  const family = familyOf(address);
-  const prefixLength = Number(match?.[2]);
-  if (prefixLength > (family === 'IPv4' ? 32 : 128)) return undefined;
-  return { family, network: addressFromBytes(masked(addressBytes(address), prefixLength)), prefixLength };
+  const prefixLength = Number(prefixText);
+  const isMapped = addressText.includes(':') && familyOf(address) === 'IPv4';
+  if (isMapped && prefixLength >= MAPPED_PREFIX)
+    return rangeOf(addressBytes(address), prefixLength - MAPPED_PREFIX);
+  return rangeOf(isMapped ? mappedBytes(address) : addressBytes(address), prefixLength);
+}
+
+/** Length of ::ffff:0:0/96, the IPv4-mapped addresses. */
+const MAPPED_PREFIX = 96;
+
+function rangeOf(bytes: Uint8Array, prefixLength: number): Cidr | undefined {
+  if (prefixLength > 8 * bytes.length) return undefined;
+  const family = bytes.length === 4 ? 'IPv4' : 'IPv6';
+  return { family, network: addressFromBytes(masked(bytes, prefixLength)), prefixLength };
 }
 
 /** Canonical `network/prefix` text. */

@@ -1,11 +1,5 @@
 import * as v from 'valibot';
-import {
-  addressBytes,
-  addressFromBytes,
-  familyOf,
-  type IpAddress,
-  parseIpAddress,
-} from '../model/address.ts';
+import { addressFromBytes, familyOf, type IpAddress, mappedBytes, parseIpAddress } from '../model/address.ts';
 import { canonicalSnapshot, keyOf } from './canonical.ts';
 import type { Snapshot } from './snapshot.ts';
 
@@ -68,7 +62,7 @@ function formatPath(path: readonly { readonly key?: unknown }[]): string {
 function parseRowAddress(text: string): IpAddress | undefined {
   const address = parseIpAddress(text);
   if (!address || !text.includes(':') || familyOf(address) === 'IPv6') return address;
-  return addressFromBytes(Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, ...addressBytes(address)));
+  return addressFromBytes(mappedBytes(address));
 }
 
 function integer(from: number, to: number) {
