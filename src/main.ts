@@ -32,13 +32,15 @@ import { observeStages } from './sync/sync-once.ts';
 
 const IPVS_FAMILY = 'IPVS';
 
-async function openNode(config: Config): Promise<NodeAccess> {
+async function openNode(config: Config, access: 'read' | 'write'): Promise<NodeAccess> {
   // Loaded here, for the planning verbs start faster without it.
   const { NETLINK_GENERIC, NetlinkSocket } = await import('../native-bindings/netlink-socket.ts');
   await using resources = new AsyncDisposableStack();
   const socket = resources.use(NetlinkSocket.open(NETLINK_GENERIC));
   const client = openIpvs(socket);
   const links = resources.use(openLinkKernel());
+  // Before the ledger is read: what another process enters until it ends must be in it.
+  if (access === 'write') resources.use(await lockNode());
   const ledger = openLedgerStore(config.stateDirectory);
   const kernel = new NetlinkIpvsKernel(client);
   const dataplanes = assembleDataplanes(config, { kernel, links, ledger, nowMs: Date.now });
@@ -49,7 +51,6 @@ async function openNode(config: Config): Promise<NodeAccess> {
     hostAddresses: async (signal) => nodeAddressesOf(await dataplanes.addresses.observe(signal)),
     snapshot: (node, signal) => observeSnapshot(dataplanes, node, signal),
     ipvsInfo: async () => readInfo(client),
-    lock: () => lockNode(),
     [Symbol.asyncDispose]: () => kept.disposeAsync(),
   };
 }
@@ -120,7 +121,7 @@ async function inspectHost(config: Config): Promise<HostReport> {
 /** Without IPVS or the right to read it there is nothing to see, and the probes say why. */
 async function inspectRows(config: Config) {
   try {
-    await using node = await openNode(config);
+    await using node = await openNode(config, 'read');
     const signal = new AbortController().signal;
     const { addresses } = await node.snapshot('', signal);
     const states = await observeStages(node.stages, signal);

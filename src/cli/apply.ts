@@ -38,9 +38,8 @@ async function apply(invocation: Invocation): Promise<ExitCode> {
   if (planFile !== undefined && config.manifests.length > 0) {
     throw new UsageError(`Cannot apply both the plan ${planFile} and manifests: give one of them`);
   }
-  await using node = await context.openNode(config);
+  await using node = await context.openNode(config, 'write');
   for (const note of node.notes) context.err(`note: ${note}\n`);
-  await using _lock = await node.lock();
   const applied =
     planFile === undefined
       ? await applyManifests(invocation, node)

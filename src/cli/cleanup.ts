@@ -18,14 +18,13 @@ export const cleanupVerb: Verb = {
 async function cleanup(invocation: Invocation): Promise<ExitCode> {
   const { context, given } = invocation;
   const config = await configOf(invocation);
-  await using node = await context.openNode(config);
+  await using node = await context.openNode(config, given.dryRun === true ? 'read' : 'write');
   for (const note of node.notes) context.err(`note: ${note}\n`);
   if (given.dryRun === true) {
     const plan = planTeardown(await observeStages(node.stages, context.signal));
     await context.out(renderPlan(plan, context.colour));
     return plan.break.some(({ ops }) => ops.length > 0) ? EXIT.changes : EXIT.done;
   }
-  await using _lock = await node.lock();
   const plan = planTeardown(await observeStages(node.stages, context.signal));
   const report = await applySync(plan, context.signal);
   context.err(report.refused.map(({ message }) => `failed: ${message}\n`).join(''));

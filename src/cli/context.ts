@@ -24,8 +24,11 @@ export interface CliContext {
   readText(path: string): Promise<string>;
   /** @throws Error of one line that names file and line */
   readManifests(paths: readonly string[], signal: AbortSignal): Promise<SourcedObjects>;
-  /** @throws Error of one line if the kernel has no IPVS or this process may not use it */
-  openNode(config: Config): Promise<NodeAccess>;
+  /**
+   * @param access `write` makes this the only svcplane that changes the node, until disposed
+   * @throws Error of one line if the kernel has no IPVS, this process may not use it, or another one writes
+   */
+  openNode(config: Config, access: 'read' | 'write'): Promise<NodeAccess>;
   /** The same dataplanes over a recorded snapshot instead of a kernel. */
   recordedStates(config: Config, snapshot: Snapshot, desired: DesiredState): readonly StageState[];
   /** The rows that `desired` means to the dataplanes, as a snapshot; `rejected` has what they refuse. */
@@ -44,8 +47,6 @@ export interface NodeAccess extends AsyncDisposable {
   ipvsInfo(signal: AbortSignal): Promise<IpvsInfo>;
   /** What reading the ledger had to say: broken, or of another boot. */
   readonly notes: readonly string[];
-  /** Refuses to go on while another svcplane changes this node. */
-  lock(): Promise<AsyncDisposable>;
 }
 
 /** An error whose message is the one line to show. */

@@ -57,7 +57,7 @@ async function observe(
     const loaded = await loadDesired(context, config, []);
     return { states: context.recordedStates(config, snapshot, loaded.derivation.desired), loaded };
   }
-  await using node = await context.openNode(config);
+  await using node = await context.openNode(config, 'read');
   for (const note of node.notes) context.err(`note: ${note}\n`);
   const loaded = await loadDesired(context, config, await node.hostAddresses(context.signal));
   return { states: await observeStages(node.stages, context.signal), loaded };

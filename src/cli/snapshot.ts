@@ -37,7 +37,7 @@ async function snapshot(invocation: Invocation): Promise<ExitCode> {
     await context.out(render(taken, format, undefined));
     return EXIT.done;
   }
-  await using node = await context.openNode(config);
+  await using node = await context.openNode(config, 'read');
   const taken = await node.snapshot(nodeNameOf(config, context), context.signal);
   const info = format === 'ipvsadm' ? await node.ipvsInfo(context.signal) : undefined;
   await context.out(render(taken, format, info));

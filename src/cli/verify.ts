@@ -41,7 +41,7 @@ async function verify(invocation: Invocation): Promise<ExitCode> {
   const { context, given } = invocation;
   const format = chosen(given, 'output', ['text', 'json'], 'text');
   const config = await configOf(invocation);
-  await using node = await context.openNode(config);
+  await using node = await context.openNode(config, 'read');
   for (const note of node.notes) context.err(`note: ${note}\n`);
   const { derivation } = await loadDesired(context, config, await node.hostAddresses(context.signal));
   const states = await observeStages(node.stages, context.signal);

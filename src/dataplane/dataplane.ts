@@ -77,7 +77,10 @@ export interface Plan<Op> {
 export interface ApplyReport<Op> {
   readonly acknowledged: readonly Op[];
   readonly refused: readonly RefusedOp<Op>[];
-  /** Left undone because the signal was aborted or the channel to the kernel overflowed; observe again. */
+  /**
+   * Left undone because the signal was aborted, the channel to the kernel overflowed, or what they need was refused;
+   * observe again.
+   */
   readonly notAttempted: readonly Op[];
 }
 

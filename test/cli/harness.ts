@@ -107,7 +107,6 @@ export class CliHarness {
         nodeAddressesOf(await dataplanes.addresses.observe(signal)),
       snapshot: (node: string, signal: AbortSignal) => observeSnapshot(dataplanes, node, signal),
       ipvsInfo: async () => ({ version: '1.2.1', connectionTableSize: 4096 }),
-      lock: async () => ({ [Symbol.asyncDispose]: async () => undefined }),
       [Symbol.asyncDispose]: async () => undefined,
     };
   }
