@@ -47,6 +47,20 @@ describe('settleClaims() gives one address, protocol and port to', () => {
     expect(reasonsOf(desired)).toEqual(['Service web/a: externalIP 10.96.0.9 is the ClusterIP of web/owner']);
   });
 
+  it('the owner of a ClusterIP, but not against a load balancer that gave out the same address', () => {
+    const owner = service({ name: 'owner', spec: { clusterIP: '10.96.0.9', ports: [{ port: 443 }] } });
+    const both = service({
+      name: 'a',
+      spec: { clusterIP: '10.96.0.1', externalIPs: ['10.96.0.9'] },
+      status: { loadBalancer: { ingress: [{ ip: '10.96.0.9' }] } },
+    });
+    expect([...desiredOf([both, owner]).virtualServers.keys()]).toEqual([
+      'TCP 10.96.0.1:80',
+      'TCP 10.96.0.9:80',
+      'TCP 10.96.0.9:443',
+    ]);
+  });
+
   it('two Services that share an address on different ports: both', () => {
     const a = claim('a', '10.96.0.1', '198.51.100.7');
     const b = service({
@@ -63,6 +77,8 @@ describe('derive() is deterministic', () => {
       claim('a', '10.96.0.1', '198.51.100.7', 2020),
       claim('b', '10.96.0.2', '198.51.100.7', 2020),
       claim('c', '10.96.0.3', '198.51.100.7', 2019),
+      claim('d', '10.96.0.1', '10.96.0.2', 2018),
+      claim('e', '10.96.0.2', '10.96.0.1', 2018),
       slice({ name: 'x', service: 'a', endpoints: [{ address: '10.1.0.2' }, { address: '10.1.0.1' }] }),
       slice({ name: 'y', service: 'a', endpoints: [{ address: '10.1.0.3', node: 'n0' }] }),
       slice({ name: 'z', service: 'c', endpoints: [{ address: '10.1.0.3' }] }),

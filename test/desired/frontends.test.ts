@@ -77,6 +77,7 @@ describe('frontendsOf() serves each address a Service asks for', () => {
     spec?: object;
     status?: object;
     config?: object;
+    others?: object[];
     keys: string[];
     reason?: RegExp;
   }[] = [
@@ -145,6 +146,21 @@ describe('frontendsOf() serves each address a Service asks for', () => {
       reason: /10.96.7.7 lies in the ClusterIP range/,
     },
     {
+      name: 'an externalIP in a ServiceCIDR added after the configuration was written',
+      spec: { externalIPs: ['10.97.7.7'] },
+      config: { serviceCIDRs: ['10.96.0.0/16'] },
+      others: [
+        {
+          apiVersion: 'networking.k8s.io/v1',
+          kind: 'ServiceCIDR',
+          metadata: { name: 'more' },
+          spec: { cidrs: ['10.97.0.0/16'] },
+        },
+      ],
+      keys: ['TCP 10.96.0.50:80'],
+      reason: /10.97.7.7 lies in the ClusterIP range/,
+    },
+    {
       name: 'externalIPs by allow list',
       spec: { externalIPs: ['198.51.100.7', '192.0.2.1'] },
       config: { externalIPs: { policy: 'allowList', ranges: ['198.51.100.0/24'] } },
@@ -170,11 +186,19 @@ describe('frontendsOf() serves each address a Service asks for', () => {
       status: { loadBalancer: { ingress: [{ ip: '203.0.113.9' }] } },
       keys: ['TCP 10.96.0.50:80', 'TCP 203.0.113.9:80'],
     },
+    {
+      name: 'types and protocols that are empty, as their defaults',
+      spec: { type: '', sessionAffinity: '', ports: [{ port: 80, protocol: '' }] },
+      keys: ['TCP 10.96.0.50:80'],
+    },
   ];
-  for (const { name, spec, status, config, keys, reason } of rows) {
+  for (const { name, spec, status, config, others = [], keys, reason } of rows) {
     it(name, () => {
       const desired = desiredOf(
-        [service({ ...(spec ? { spec } : {}), ...(status ? { status } : {}) })],
+        [
+          service({ ...(spec ? { spec } : {}), ...(status ? { status } : {}) }),
+          ...others.map((object) => ({ ...object })),
+        ],
         config,
       );
       expect([...desired.virtualServers.keys()]).toEqual(keys);
