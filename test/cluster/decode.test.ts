@@ -149,6 +149,33 @@ describe('decodeObjects() reads', () => {
     ]);
   });
 
+  it('Endpoints beside a slice that the watch would not show either', () => {
+    const hidden = slice({ labels: { 'service.kubernetes.io/headless': '' } });
+    expect(linesOf(desiredOf([service(), endpoints, hidden]))).toEqual([
+      'TCP 10.96.0.50:80 rr -> 192.0.2.7:5432',
+    ]);
+  });
+
+  it('a Service beside one of that name in another API group', () => {
+    const knative = { ...service({ spec: {} }), apiVersion: 'serving.knative.dev/v1' };
+    for (const objects of [
+      [service(), knative],
+      [knative, service()],
+    ]) {
+      const desired = desiredOf(objects);
+      expect(linesOf(desired)).toEqual(['TCP 10.96.0.50:80 rr ->']);
+      expect(reasonsOf(desired)).toEqual([
+        'Service web/front: apiVersion serving.knative.dev/v1: only v1 is read',
+      ]);
+    }
+  });
+
+  it('a Node whose pod range is null: not yet allocated', () => {
+    const facts = decodeObjects([{ ...node(), spec: { podCIDR: null, podCIDRs: null } }], 'n0');
+    expect(facts.node?.podCIDRs).toEqual([]);
+    expect(facts.rejected).toEqual([]);
+  });
+
   it('only the own Node: its addresses, podCIDRs and zone', () => {
     const facts = decodeObjects(
       [node({ name: 'n1', addresses: ['172.16.0.6'] }), node({ zone: 'z1' })],
