@@ -14,20 +14,21 @@ export interface Claim {
  * An externalIP that is another Service's ClusterIP is refused on every port.
  * @returns one virtual server per key, and the losers by name
  */
-export function settleClaims(
-  claims: readonly Claim[],
-  clusterIPs: ReadonlyMap<IpAddress, string>,
-): { readonly virtualServers: Map<VirtualServerKey, VirtualServer>; readonly rejected: readonly Rejected[] } {
+export function settleClaims(claims: readonly Claim[]): {
+  readonly virtualServers: Map<VirtualServerKey, VirtualServer>;
+  readonly rejected: readonly Rejected[];
+} {
+  const owners = clusterIPOwners(claims);
   const winners = new Map<VirtualServerKey, Claim>();
   const losers: Claim[] = [];
   const rejected: Rejected[] = [];
   for (const claim of claims) {
     const { key, exposure, address, service } = claim.virtualServer;
-    const owner = exposure === 'ExternalIP' ? clusterIPs.get(address) : undefined;
-    if (owner !== undefined && owner !== service) {
+    const owner = exposure === 'ExternalIP' ? owners.get(address) : undefined;
+    if (owner && owner !== claim.service) {
       rejected.push({
         subject: `Service ${service}`,
-        reason: `externalIP ${address} is the ClusterIP of ${owner}`,
+        reason: `externalIP ${address} is the ClusterIP of ${owner.namespace}/${owner.name}`,
       });
       continue;
     }
@@ -49,6 +50,17 @@ export function settleClaims(
   const virtualServers = new Map<VirtualServerKey, VirtualServer>();
   for (const [key, { virtualServer }] of winners) virtualServers.set(key, virtualServer);
   return { virtualServers, rejected };
+}
+
+/** The Service that has each ClusterIP; the oldest, should several say so. */
+function clusterIPOwners(claims: readonly Claim[]): ReadonlyMap<IpAddress, ServiceFacts> {
+  const owners = new Map<IpAddress, ServiceFacts>();
+  for (const { service, virtualServer } of claims) {
+    if (virtualServer.exposure !== 'ClusterIP') continue;
+    const present = owners.get(virtualServer.address);
+    if (!present || compareServices(service, present) < 0) owners.set(virtualServer.address, service);
+  }
+  return owners;
 }
 
 /** Oldest first; a Service without a creationTimestamp is the youngest; then by namespace/name. */

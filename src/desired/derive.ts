@@ -32,18 +32,16 @@ const NO_SLICES: readonly EndpointSliceFacts[] = [];
 export function derive(facts: ClusterFacts, context: NodeContext, previous?: Derivation): Derivation {
   const perService = new Map<string, DerivedService>();
   const claims: Claim[] = [];
-  const clusterIPs = new Map<IpAddress, string>();
   const healthChecks: HealthCheck[] = [];
   const rejected: Rejected[] = [...facts.rejected];
   for (const [key, service] of facts.services) {
     const derived = deriveService(key, service, facts, context, previous);
     perService.set(key, derived);
-    for (const address of service.clusterIPs) if (!clusterIPs.has(address)) clusterIPs.set(address, key);
     for (const virtualServer of derived.frontends.virtualServers) claims.push({ service, virtualServer });
     for (const reason of derived.frontends.refused) rejected.push({ subject: `Service ${key}`, reason });
     if (derived.frontends.healthCheck) healthChecks.push(derived.frontends.healthCheck);
   }
-  const settled = settleClaims(claims, clusterIPs);
+  const settled = settleClaims(claims);
   const ordered = [...settled.virtualServers].sort(([, a], [, b]) =>
     compareIdentities({ kind: 'address', ...a }, { kind: 'address', ...b }),
   );
@@ -71,7 +69,10 @@ function deriveService(
   return { service, slices, frontends: frontendsOf(service, slices, context) };
 }
 
-/** What the node itself adds: its addresses, zone and ranges, from options first, then from the Node object. */
+/**
+ * What the node itself adds: its addresses from options first, then from the Node object; the ranges of ClusterIPs
+ * from the ServiceCIDR objects first, for those grow while a cluster runs.
+ */
 export function nodeContext(facts: ClusterFacts, options: DeriveOptions): NodeContext {
   const own = options.nodeAddresses ?? facts.node?.addresses ?? options.hostAddresses;
   return {
@@ -79,7 +80,7 @@ export function nodeContext(facts: ClusterFacts, options: DeriveOptions): NodeCo
     zone: facts.node?.zone ?? null,
     scheduler: options.scheduler,
     externalIPs: options.externalIPs,
-    serviceCIDRs: options.serviceCIDRs.length > 0 ? options.serviceCIDRs : facts.serviceCIDRs,
+    serviceCIDRs: facts.serviceCIDRs.length > 0 ? facts.serviceCIDRs : options.serviceCIDRs,
     nodePortAddresses: nodePortAddresses(own, facts, options),
     ownAddresses: new Set([...own, ...options.hostAddresses]),
   };

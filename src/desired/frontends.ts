@@ -62,11 +62,8 @@ export function frontendsOf(
       if (!present) virtualServers.set(virtualServer.key, virtualServer);
       else if (present.servicePort !== servicePort.name) {
         refused.push(
-          `port ${portLabel(servicePort)}: ${virtualServer.key} is already its port ${present.servicePort}`,
+          `port ${portLabel(servicePort)}: ${virtualServer.key} is already its port ${present.servicePort || present.port}`,
         );
-      } else if (virtualServer.sourceRanges) {
-        // One address claimed twice, as externalIP and by the load balancer: the filter must hold for it.
-        virtualServers.set(present.key, { ...present, sourceRanges: virtualServer.sourceRanges });
       }
     }
   }
@@ -82,6 +79,7 @@ function allowed(reason: string | undefined, refused: string[]): boolean {
   return reason === undefined;
 }
 
+/** The load balancer before externalIPs: an address that is both keeps the source ranges, and can't be refused. */
 function claimsOf(
   service: ServiceFacts,
   { port, nodePort }: ServicePortFacts,
@@ -93,8 +91,8 @@ function claimsOf(
   const nodeAddresses = context.nodePortAddresses.filter((address) => families.has(familyOf(address)));
   return [
     ...service.clusterIPs.map((address) => ({ exposure: 'ClusterIP', address, port }) as const),
-    ...externalIPs.map((address) => ({ exposure: 'ExternalIP', address, port }) as const),
     ...ingress.map((address) => ({ exposure: 'LoadBalancer', address, port }) as const),
+    ...externalIPs.map((address) => ({ exposure: 'ExternalIP', address, port }) as const),
     ...(nodePort === null
       ? []
       : nodeAddresses.map((address) => ({ exposure: 'NodePort', address, port: nodePort }) as const)),

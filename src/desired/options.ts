@@ -16,7 +16,7 @@ export interface DeriveOptions {
   readonly externalIPs: ExternalIPPolicy;
   /** Which node addresses serve NodePorts: all of them if empty, else those in the ranges, or the Node's own. */
   readonly nodePortAddresses: 'primary' | readonly Cidr[];
-  /** Ranges of ClusterIPs; those of the ServiceCIDR objects if empty. */
+  /** Ranges of ClusterIPs where no ServiceCIDR object is served. */
   readonly serviceCIDRs: readonly Cidr[];
   /** Replaces the Node object's addresses; null to use those. */
   readonly nodeAddresses: readonly IpAddress[] | null;
