@@ -25,8 +25,7 @@ type Reject = (reason: string) => void;
 export function decodeEndpointSlice(object: RawObject, reject: Reject): EndpointSliceFacts | null {
   const identity = namespacedName(object);
   if (!identity) return refused(reject, 'has no metadata.name');
-  // The watch's label selector never shows these; in a file they are as invisible.
-  if (entryIn(object, 'labels', HEADLESS_LABEL) !== undefined) return null;
+  if (isHeadlessSlice(object)) return null;
   const service = serviceOfSlice(object);
   if (!service) return refused(reject, `has no label ${SERVICE_NAME_LABEL}: it belongs to no Service`);
   const family = object.addressType;
@@ -43,6 +42,11 @@ export function decodeEndpointSlice(object: RawObject, reject: Reject): Endpoint
       (endpoint) => decodeEndpoint(endpoint, family, reject) ?? [],
     ),
   };
+}
+
+/** Whether the watch's label selector would never show this EndpointSlice; in a file it is as invisible. */
+export function isHeadlessSlice(object: RawObject): boolean {
+  return entryIn(object, 'labels', HEADLESS_LABEL) !== undefined;
 }
 
 /** `namespace/name` of the Service an EndpointSlice names, whatever else is in it. */
@@ -100,7 +104,7 @@ function decodeSubsetPort(value: unknown, reject: Reject): EndpointPortFacts | u
 function decodePortNumber(raw: RawObject, name: string, reject: Reject): EndpointPortFacts | undefined {
   const label = name === '' ? 'port' : `port ${name}`;
   const port = parsePort(raw.port);
-  const protocol = parseProtocol(raw.protocol ?? 'TCP');
+  const protocol = parseProtocol(raw.protocol || 'TCP');
   if (!port) reject(`${label}: ${shown(raw.port)} is not a number from 1 to 65535`);
   if (!protocol) reject(`${label}: protocol ${shown(raw.protocol)} is none of TCP, UDP, SCTP`);
   return port && protocol ? { name, protocol, port } : undefined;

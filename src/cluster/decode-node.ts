@@ -9,6 +9,7 @@ import {
   objectIn,
   type RawObject,
   shown,
+  textIn,
 } from './object-fields.ts';
 
 const ZONE_LABEL = 'topology.kubernetes.io/zone';
@@ -31,8 +32,7 @@ export function decodeNode(object: RawObject, reject: Reject): NodeFacts | null 
   });
   const spec = objectIn(object, 'spec');
   const listed = listIn(spec, 'podCIDRs');
-  const podCIDRs =
-    listed.length > 0 ? listed : [spec.podCIDR].filter((cidr) => cidr !== undefined && cidr !== '');
+  const podCIDRs = listed.length > 0 ? listed : [textIn(spec, 'podCIDR') ?? []].flat();
   return {
     name: identity.name,
     addresses: [...new Set(addresses)],

@@ -65,7 +65,7 @@ function whyNotOurs(object: RawObject, spec: RawObject): string | undefined {
   const proxyName = entryIn(object, 'labels', PROXY_NAME_LABEL);
   if (proxyName !== undefined)
     return `belongs to another proxy: label ${PROXY_NAME_LABEL} is ${shown(proxyName)}`;
-  const type = spec.type ?? 'ClusterIP';
+  const type = spec.type || 'ClusterIP';
   if (type === 'ExternalName') return 'type ExternalName is a DNS alias: nothing to do on a node';
   if (!SERVICE_TYPES.includes(type)) return `type ${shown(type)} is none of ${SERVICE_TYPES.join(', ')}`;
   const first = listIn(spec, 'clusterIPs')[0] ?? spec.clusterIP;
@@ -126,7 +126,7 @@ function decodePort(value: unknown, reject: Reject): ServicePortFacts | undefine
   }
   const name = textIn(raw, 'name') ?? '';
   const label = name === '' ? shown(raw.port) : `${name} (${shown(raw.port)})`;
-  const protocol = parseProtocol(raw.protocol ?? 'TCP');
+  const protocol = parseProtocol(raw.protocol || 'TCP');
   const port = parsePort(raw.port);
   if (!port) reject(`port ${label} is not a number from 1 to 65535`);
   if (!protocol) reject(`port ${label}: protocol ${shown(raw.protocol)} is none of TCP, UDP, SCTP`);

@@ -1,7 +1,7 @@
 import { type Cidr, formatCidr } from '../model/cidr.ts';
 import type { Rejected } from '../model/rejected.ts';
 import { compareText } from '../model/rejected.ts';
-import { decodeEndpointSlice, decodeEndpoints, serviceOfSlice } from './decode-endpoints.ts';
+import { decodeEndpointSlice, decodeEndpoints, isHeadlessSlice, serviceOfSlice } from './decode-endpoints.ts';
 import { decodeNode, decodeServiceCIDR } from './decode-node.ts';
 import { decodeService } from './decode-service.ts';
 import type { ClusterFacts, EndpointSliceFacts, NodeFacts, ServiceFacts } from './facts.ts';
@@ -48,11 +48,7 @@ export function decodeObjects(objects: Iterable<RawObject>, nodeName: string): C
     const reject = (reason: string): void => {
       collected.rejected.push({ subject: key, reason });
     };
-    const apiVersion = textIn(object, 'apiVersion');
-    const known: readonly string[] = KINDS[kind];
-    if (apiVersion === undefined || !known.includes(apiVersion)) {
-      reject(`apiVersion ${apiVersion ?? 'missing'}: only ${known.join(', ')} is read`);
-    } else decodeInto(collected, key, kind, object, nodeName, reject);
+    decodeInto(collected, key, kind, object, nodeName, reject);
   }
   const { services, node, rejected } = collected;
   return {
@@ -64,6 +60,7 @@ export function decodeObjects(objects: Iterable<RawObject>, nodeName: string): C
   };
 }
 
+/** Other API groups have kinds of our names: they are rejected before they can stand in for an object of ours. */
 function latestByIdentity(objects: Iterable<RawObject>, rejected: Rejected[]) {
   const latest = new Map<string, { kind: Kind; object: RawObject }>();
   let nameless = 0;
@@ -74,6 +71,13 @@ function latestByIdentity(objects: Iterable<RawObject>, rejected: Rejected[]) {
     const clusterScoped = kind === 'Node' || kind === 'ServiceCIDR';
     const name = clusterScoped ? identity?.name : identity?.key;
     const key = name === undefined ? `${kind} without a name (#${++nameless})` : `${kind} ${name}`;
+    const apiVersion = textIn(object, 'apiVersion');
+    const known: readonly string[] = KINDS[kind];
+    if (apiVersion === undefined || !known.includes(apiVersion)) {
+      const reason = `apiVersion ${apiVersion ?? 'missing'}: only ${known.join(', ')} is read`;
+      rejected.push({ subject: key, reason });
+      continue;
+    }
     if (latest.delete(key))
       rejected.push({ subject: key, reason: 'defined more than once: the last definition is used' });
     latest.set(key, { kind, object });
@@ -98,7 +102,7 @@ function decodeInto(
     if (service) into.services.set(`${service.namespace}/${service.name}`, service);
   } else if (kind === 'EndpointSlice') {
     const service = serviceOfSlice(object);
-    if (service) into.sliced.add(service);
+    if (service && !isHeadlessSlice(object)) into.sliced.add(service);
     const slice = decodeEndpointSlice(object, reject);
     if (slice) into.slices.set(key, slice);
   } else if (kind === 'Endpoints') into.endpoints.set(key, decodeEndpoints(object, reject));
