@@ -28,15 +28,16 @@ export async function loadDesired(
   if (config.manifests.length === 0) {
     throw new UsageError('Nothing to read: name files with -f PATH, or as manifests in --config FILE');
   }
-  const { objects, skipped } = await context.readManifests(config.manifests, context.signal);
+  const { objects, skipped, rejected } = await context.readManifests(config.manifests, context.signal);
   const node = nodeNameOf(config, context);
-  const facts = decodeObjects(
+  const otherNodes = objects.filter(({ kind }) => kind === 'Node').length;
+  const decoded = decodeObjects(
     objects.map(({ object }) => object),
     node,
   );
+  const facts = { ...decoded, rejected: [...rejected, ...decoded.rejected] };
   const kinds = [...skipped].map(([kind, count]) => `${count} ${kind}`);
   if (kinds.length > 0) context.err(`skipped: ${kinds.join(', ')} (kinds that svcplane does not read)\n`);
-  const otherNodes = objects.filter(({ kind }) => kind === 'Node').length;
   if (!facts.node && otherNodes > 0) {
     context.err(
       `note: none of the ${otherNodes} Node objects is named ${node}: name this node with --node\n`,

@@ -1,3 +1,4 @@
+import type { Rejected } from '../model/rejected.ts';
 import { ManifestError } from './manifest-error.ts';
 import type { ManifestDocument } from './manifest-text.ts';
 import { asObject, type RawObject, textIn } from './object-fields.ts';
@@ -16,14 +17,22 @@ export interface SourcedObject {
 export interface SourcedObjects {
   /** In the order of paths, files and documents. */
   readonly objects: readonly SourcedObject[];
-  /** How many objects of which other kinds were passed over. */
+  /** How many objects of which other kinds were passed over; a kind of another API group with its group. */
   readonly skipped: ReadonlyMap<string, number>;
+  /** What is no Kubernetes object among others that are; the subject is its source. */
+  readonly rejected: readonly Rejected[];
 }
 
-/** The kinds that mean something to a node; other API groups have kinds of these names too. */
-export const MANIFEST_KINDS = ['Service', 'Endpoints', 'EndpointSlice', 'Node', 'ServiceCIDR'] as const;
+/** The kinds that mean something to a node, with their API group; other groups have kinds of these names too. */
+const GROUPS = {
+  Service: '',
+  Endpoints: '',
+  Node: '',
+  EndpointSlice: 'discovery.k8s.io',
+  ServiceCIDR: 'networking.k8s.io',
+} as const;
 
-export type ManifestKind = (typeof MANIFEST_KINDS)[number];
+export type ManifestKind = keyof typeof GROUPS;
 
 /** What is collected while files are read. */
 export interface Collection {
@@ -31,6 +40,7 @@ export interface Collection {
   visited: number;
   readonly objects: SourcedObject[];
   readonly skipped: Map<string, number>;
+  readonly rejected: Rejected[];
 }
 
 /** Lists in lists; nobody writes more than one level, but YAML aliases can make cycles. */
@@ -41,7 +51,7 @@ const MAX_OBJECTS = 1_000_000;
 
 /**
  * Adds the objects of a document, lists unpacked.
- * @throws ManifestError if something in it is no object, or has no kind
+ * @throws ManifestError if the document is no mapping: then the file is something else than a manifest
  */
 export function collectDocument(into: Collection, file: string, document: ManifestDocument): void {
   const { value, line, itemLines } = document;
@@ -63,12 +73,22 @@ interface Place {
 function collect(into: Collection, value: unknown, at: Place): void {
   if (++into.visited > MAX_OBJECTS) throw problem(at, `more than ${MAX_OBJECTS} objects`);
   const object = asObject(value);
-  if (!object) throw problem(at, `a Kubernetes object is a mapping, and this is ${nameOf(value)}`);
+  if (!object) {
+    const reason = `a Kubernetes object is a mapping, and this is ${nameOf(value)}`;
+    if (at.depth === 0) throw problem(at, reason);
+    reject(into, at, reason);
+    return;
+  }
   const kind = textIn(object, 'kind') ?? at.defaults.kind;
-  if (kind === undefined) throw problem(at, 'it has no kind');
-  if (kind.endsWith('List') && 'items' in object) collectItems(into, object, kind, at);
-  else if (isManifestKind(kind)) {
-    const apiVersion = textIn(object, 'apiVersion') ?? at.defaults.apiVersion ?? '';
+  if (kind === undefined) reject(into, at, 'it has no kind');
+  else if (kind.endsWith('List') && 'items' in object) collectItems(into, object, kind, at);
+  else collectObject(into, object, kind, at);
+}
+
+function collectObject(into: Collection, object: RawObject, kind: string, at: Place): void {
+  const apiVersion = textIn(object, 'apiVersion') ?? at.defaults.apiVersion ?? '';
+  const group = apiVersion.includes('/') ? apiVersion.slice(0, apiVersion.indexOf('/')) : '';
+  if (isManifestKind(kind) && (group === GROUPS[kind] || apiVersion === '')) {
     const isComplete = 'kind' in object && 'apiVersion' in object;
     into.objects.push({
       kind,
@@ -76,7 +96,14 @@ function collect(into: Collection, value: unknown, at: Place): void {
       source: `${at.file}${at.place}`,
       object: isComplete ? object : { ...object, kind, apiVersion },
     });
-  } else into.skipped.set(kind, (into.skipped.get(kind) ?? 0) + 1);
+    return;
+  }
+  const name = isManifestKind(kind) ? `${kind}.${group}` : kind;
+  into.skipped.set(name, (into.skipped.get(name) ?? 0) + 1);
+}
+
+function reject(into: Collection, at: Place, reason: string): void {
+  into.rejected.push({ subject: `${at.file}${at.place}`, reason });
 }
 
 function collectItems(into: Collection, list: RawObject, kind: string, at: Place): void {
@@ -102,7 +129,7 @@ function collectItems(into: Collection, list: RawObject, kind: string, at: Place
 }
 
 function isManifestKind(kind: string): kind is ManifestKind {
-  return MANIFEST_KINDS.some((known) => known === kind);
+  return Object.hasOwn(GROUPS, kind);
 }
 
 function nameOf(value: unknown): string {

@@ -26,20 +26,24 @@ export async function readManifests(
   signal: AbortSignal,
   stdin: AsyncIterable<Uint8Array> = process.stdin,
 ): Promise<SourcedObjects> {
-  const collection: Collection = { visited: 0, objects: [], skipped: new Map() };
+  const collection: Collection = { visited: 0, objects: [], skipped: new Map(), rejected: [] };
   for (const path of paths) {
-    const visitedBefore = collection.visited;
+    const before = objectCount(collection);
     if (path === '-') {
       collectFile(collection, STANDARD_INPUT, await readStream(STANDARD_INPUT, stdin, signal));
     } else {
       for (const file of await filesOf(path)) collectFile(collection, file, await readBytes(file, signal));
     }
-    if (collection.visited === visitedBefore) {
+    if (objectCount(collection) === before) {
       throw new ManifestError(path === '-' ? STANDARD_INPUT : path, '', 'it holds no Kubernetes object');
     }
   }
-  const { objects, skipped } = collection;
-  return { objects, skipped: new Map([...skipped].sort(([a], [b]) => compareText(a, b))) };
+  const { objects, skipped, rejected } = collection;
+  return { objects, rejected, skipped: new Map([...skipped].sort(([a], [b]) => compareText(a, b))) };
+}
+
+function objectCount({ visited, rejected }: Collection): number {
+  return visited - rejected.length;
 }
 
 function collectFile(collection: Collection, file: string, bytes: Buffer): void {

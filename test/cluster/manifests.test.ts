@@ -25,12 +25,13 @@ async function read(name: string, content: string | Buffer) {
 
 async function readAll(...names: readonly string[]) {
   const paths = names.map((name) => join(directory, name));
-  const { objects, skipped } = await readManifests(paths, signal);
+  const { objects, skipped, rejected } = await readManifests(paths, signal);
   const short = (source: string) => source.replace(`${directory}/`, '');
   return {
     objects: objects.map(({ object }) => object),
     sources: objects.map(({ kind, source }) => `${kind} ${short(source)}`),
     skipped: Object.fromEntries(skipped),
+    rejected: rejected.map(({ subject, reason }) => `${short(subject)}: ${reason}`),
   };
 }
 
@@ -152,13 +153,6 @@ describe('readManifests() content', () => {
   it('merges << as kubectl does', async () => {
     const text = 'kind: Service\nbase: &b {a: 1, b: 2}\nspec:\n  <<: *b\n  b: 3\n';
     expect((await read('a.yaml', text)).objects[0]?.spec).toEqual({ a: 1, b: 3 });
-  });
-
-  it('keeps apiVersion as it is, of a foreign group too', async () => {
-    const text = '{"kind":"Service","apiVersion":"serving.knative.dev/v1"}\n{"kind":"EndpointSlice"}';
-    await writeFile(join(directory, 'a.json'), text);
-    const { objects } = await readManifests([join(directory, 'a.json')], signal);
-    expect(objects.map(({ apiVersion }) => apiVersion)).toEqual(['serving.knative.dev/v1', '']);
   });
 
   it('gives items of a typed list the kind and apiVersion of the list', async () => {
@@ -310,28 +304,10 @@ describe('readManifests() refuses', () => {
       message: 'a.json:1: a Kubernetes object is a mapping, and this is a list',
     },
     {
-      name: 'an item that is no object',
-      file: 'a.json',
-      text: '{"kind": "List", "items": [null]}',
-      message: 'a.json:1 items[0]: a Kubernetes object is a mapping, and this is empty',
-    },
-    {
       name: 'items that are no list',
       file: 'a.json',
       text: '{"kind": "List", "items": {}}',
       message: 'a.json:1: items of a List is a object, not a list',
-    },
-    {
-      name: 'a missing kind',
-      file: 'a.yaml',
-      text: 'kind: Node\n---\nspec: {}\n',
-      message: 'a.yaml:3: it has no kind',
-    },
-    {
-      name: 'an item without kind',
-      file: 'a.yaml',
-      text: 'kind: List\nitems:\n- kind: Node\n- spec: {}\n',
-      message: 'a.yaml:4: it has no kind',
     },
     {
       name: 'an empty file',
@@ -381,6 +357,44 @@ describe('readManifests() refuses', () => {
     await writeFile(join(directory, 'a.yaml'), 'kind: Service\n');
     await writeFile(join(directory, 'b.yaml'), 'kind: [\n');
     expect(await failure(readAll('a.yaml', 'b.yaml'))).toContain('Cannot read b.yaml:2:1: broken YAML');
+  });
+});
+
+describe('readManifests() rejects, and keeps the others,', () => {
+  it.each([
+    {
+      name: 'null',
+      text: 'kind: List\nitems:\n- kind: Node\n- null\n',
+      reason: 'a Kubernetes object is a mapping, and this is empty',
+    },
+    {
+      name: 'text',
+      text: 'kind: List\nitems:\n- kind: Node\n- text\n',
+      reason: 'a Kubernetes object is a mapping, and this is a string',
+    },
+    {
+      name: 'an item without kind',
+      text: 'kind: List\nitems:\n- kind: Node\n- spec: {}\n',
+      reason: 'it has no kind',
+    },
+    { name: 'a document without kind', text: 'kind: Node\n---\n\nspec: {}\n', reason: 'it has no kind' },
+  ])('$name', async ({ text, reason }) => {
+    const { sources, rejected } = await read('a.yaml', text);
+    expect(sources).toHaveLength(1);
+    expect(rejected).toEqual([`a.yaml:4: ${reason}`]);
+  });
+
+  it('but not where nothing else is in the file', async () => {
+    expect(await failure(read('a.yaml', 'spec: {}\n'))).toBe(
+      'Cannot read a.yaml: it holds no Kubernetes object',
+    );
+  });
+
+  it('kinds of our names in other API groups are counted as what they are', async () => {
+    const text = 'apiVersion: serving.knative.dev/v1\nkind: Service\n---\napiVersion: v1\nkind: Service\n';
+    const { sources, skipped } = await read('a.yaml', text);
+    expect(sources).toEqual(['Service a.yaml:4']);
+    expect(skipped).toEqual({ 'Service.serving.knative.dev': 1 });
   });
 });
 
