@@ -4,6 +4,7 @@ import type { EndpointFacts, EndpointPortFacts, EndpointSliceFacts } from './fac
 import {
   asObject,
   entryIn,
+  isPossibleName,
   listIn,
   namespacedName,
   objectIn,
@@ -102,6 +103,10 @@ function decodeSubsetPort(value: unknown, reject: Reject): EndpointPortFacts | u
 }
 
 function decodePortNumber(raw: RawObject, name: string, reject: Reject): EndpointPortFacts | undefined {
+  if (!isPossibleName(name)) {
+    reject(`port name ${shown(name)} is no name of a port`);
+    return undefined;
+  }
   const label = name === '' ? 'port' : `port ${name}`;
   const port = parsePort(raw.port);
   const protocol = parseProtocol(raw.protocol || 'TCP');

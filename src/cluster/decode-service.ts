@@ -6,6 +6,7 @@ import type { ServiceFacts, ServicePortFacts, TrafficPolicy } from './facts.ts';
 import {
   asObject,
   entryIn,
+  isPossibleName,
   listIn,
   namespacedName,
   objectIn,
@@ -125,6 +126,10 @@ function decodePort(value: unknown, reject: Reject): ServicePortFacts | undefine
     return undefined;
   }
   const name = textIn(raw, 'name') ?? '';
+  if (!isPossibleName(name)) {
+    reject(`port name ${shown(name)} is no name of a port`);
+    return undefined;
+  }
   const label = name === '' ? shown(raw.port) : `${name} (${shown(raw.port)})`;
   const protocol = parseProtocol(raw.protocol || 'TCP');
   const port = parsePort(raw.port);

@@ -5,7 +5,7 @@ import { decodeEndpointSlice, decodeEndpoints, isHeadlessSlice, serviceOfSlice }
 import { decodeNode, decodeServiceCIDR } from './decode-node.ts';
 import { decodeService } from './decode-service.ts';
 import type { ClusterFacts, EndpointSliceFacts, NodeFacts, ServiceFacts } from './facts.ts';
-import { namespacedName, type RawObject, textIn } from './object-fields.ts';
+import { isPossibleName, namespacedName, type RawObject, shown, textIn } from './object-fields.ts';
 
 /** The kinds a node reads, with the API versions whose fields we know. */
 export const KINDS = {
@@ -64,12 +64,21 @@ export function decodeObjects(objects: Iterable<RawObject>, nodeName: string): C
 function latestByIdentity(objects: Iterable<RawObject>, rejected: Rejected[]) {
   const latest = new Map<string, { kind: Kind; object: RawObject }>();
   let nameless = 0;
+  let misnamed = 0;
   for (const object of objects) {
     const kind = textIn(object, 'kind');
     if (!isKind(kind)) continue;
     const identity = namespacedName(object);
     const clusterScoped = kind === 'Node' || kind === 'ServiceCIDR';
     const name = clusterScoped ? identity?.name : identity?.key;
+    const impossible = [identity?.name, clusterScoped ? undefined : identity?.namespace].find(
+      (part) => part !== undefined && !isPossibleName(part),
+    );
+    if (impossible !== undefined) {
+      const subject = `${kind} with an impossible name (#${++misnamed})`;
+      rejected.push({ subject, reason: `${shown(impossible)} is no name of an object` });
+      continue;
+    }
     const key = name === undefined ? `${kind} without a name (#${++nameless})` : `${kind} ${name}`;
     const apiVersion = textIn(object, 'apiVersion');
     const known: readonly string[] = KINDS[kind];

@@ -41,6 +41,11 @@ export function namespacedName(
   return name === undefined ? undefined : { namespace, name, key: `${namespace}/${name}` };
 }
 
+/** Whether the API could have such a name: no blanks, slashes or control characters, which would forge keys and lines. */
+export function isPossibleName(name: string): boolean {
+  return name.length <= 253 && !/[\s/\p{C}]/u.test(name);
+}
+
 /** A value as it is shown in a reason: JSON, cut at 60 characters. */
 export function shown(value: unknown): string {
   const text =
