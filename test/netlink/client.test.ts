@@ -169,14 +169,13 @@ function rows(count: number): IpvsAttributes[] {
 }
 
 describe('GenlClient.dump()', () => {
-  test.each([0, 1, 3, 10])(
-    'dump() reads a table of %d rows from as many datagrams as it takes',
-    async (count) => {
-      const { client } = open({ dump: () => ({ rows: rows(count) }) });
-      const wanted = services(count).map((_, i) => ({ ...vip(0, i, 80), ...plain }));
-      expect(await client.dump(getServices(), decodeService, never)).toEqual({ outcome: 'ok', rows: wanted });
-    },
-  );
+  test.each([
+    0, 1, 3, 10,
+  ])('dump() reads a table of %d rows from as many datagrams as it takes', async (count) => {
+    const { client } = open({ dump: () => ({ rows: rows(count) }) });
+    const wanted = services(count).map((_, i) => ({ ...vip(0, i, 80), ...plain }));
+    expect(await client.dump(getServices(), decodeService, never)).toEqual({ outcome: 'ok', rows: wanted });
+  });
 
   test('dump() reads again what changed meanwhile', async () => {
     let dumps = 0;

@@ -14,17 +14,17 @@ const lookUps = captures
   .filter(({ request }) => request?.view.getUint16(4, true) === GENL_ID_CTRL);
 
 describe('decodeFamilyId()', () => {
-  test.each(lookUps)(
-    'decodeFamilyId() gives the id under which ipvsadm went on, $kernel',
-    ({ kernel, reply }) => {
-      const used = captures
-        .filter((capture) => capture.kernel === kernel)
-        .flatMap((capture) => datagramsOf(capture, 'request'))
-        .at(-1);
-      const [message] = reply ? decodeMessages(reply) : [];
-      expect(message && decodeFamilyId(message)).toBe(used?.view.getUint16(4, true));
-    },
-  );
+  test.each(lookUps)('decodeFamilyId() gives the id under which ipvsadm went on, $kernel', ({
+    kernel,
+    reply,
+  }) => {
+    const used = captures
+      .filter((capture) => capture.kernel === kernel)
+      .flatMap((capture) => datagramsOf(capture, 'request'))
+      .at(-1);
+    const [message] = reply ? decodeMessages(reply) : [];
+    expect(message && decodeFamilyId(message)).toBe(used?.view.getUint16(4, true));
+  });
 
   test('decodeFamilyId() was tested on two kernels', () => {
     expect(new Set(lookUps.map(({ kernel }) => kernel)).size).toBeGreaterThanOrEqual(2);

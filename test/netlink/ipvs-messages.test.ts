@@ -98,29 +98,28 @@ describe('requests that name a service or destination', () => {
   });
 });
 
-describe.each(capturesOf('ipvsadm -Ln').filter((capture) => capture.datagrams.length > 10))(
-  'the dump on $kernel',
-  (capture) => {
-    const rows = datagramsOf(capture, 'reply')
-      .flatMap((datagram) => [...decodeMessages(datagram)])
-      .filter((message) => message.type !== NLMSG_DONE)
-      .map((message) => ({ message, attributes: decodeGenlAttributes(message, ipvsCodec) }));
+describe.each(
+  capturesOf('ipvsadm -Ln').filter((capture) => capture.datagrams.length > 10),
+)('the dump on $kernel', (capture) => {
+  const rows = datagramsOf(capture, 'reply')
+    .flatMap((datagram) => [...decodeMessages(datagram)])
+    .filter((message) => message.type !== NLMSG_DONE)
+    .map((message) => ({ message, attributes: decodeGenlAttributes(message, ipvsCodec) }));
 
-    test('decodeService() reads what the commands made', () => {
-      const services = rows.filter((row) => row.attributes.service).map((row) => decodeService(row.message));
-      for (const service of dumpedServices) expect(services).toContainEqual(service);
-    });
+  test('decodeService() reads what the commands made', () => {
+    const services = rows.filter((row) => row.attributes.service).map((row) => decodeService(row.message));
+    for (const service of dumpedServices) expect(services).toContainEqual(service);
+  });
 
-    test('decodeDestination() reads what the commands made', () => {
-      const destinations = rows
-        .filter((row) => row.attributes.destination)
-        .map((row) => decodeDestination(row.message, ipv4));
-      for (const destination of dumpedDestinations) {
-        expect(destinations).toContainEqual(expect.objectContaining(destination));
-      }
-    });
-  },
-);
+  test('decodeDestination() reads what the commands made', () => {
+    const destinations = rows
+      .filter((row) => row.attributes.destination)
+      .map((row) => decodeDestination(row.message, ipv4));
+    for (const destination of dumpedDestinations) {
+      expect(destinations).toContainEqual(expect.objectContaining(destination));
+    }
+  });
+});
 
 describe('decodeInfo()', () => {
   test('decodeInfo() reads version 1.2.1 on each kernel', () => {

@@ -99,10 +99,13 @@ describe.each(Object.values(COVERAGE))('$change.op', ({ before, change, asks }) 
 });
 
 describe('parseOp()', () => {
-  test.each([null, 'addLink', {}, { op: 'addVirtualServer' }, { op: 'toString' }])(
-    'is undefined for %j, which is no operation of ours',
-    (value) => expect(parseOp(value)).toBeUndefined(),
-  );
+  test.each([
+    null,
+    'addLink',
+    {},
+    { op: 'addVirtualServer' },
+    { op: 'toString' },
+  ])('is undefined for %j, which is no operation of ours', (value) => expect(parseOp(value)).toBeUndefined());
 
   test('says which field is wrong', () => {
     const add = op({ op: 'addAddress', link: LINK, address: ip('10.96.0.9') });

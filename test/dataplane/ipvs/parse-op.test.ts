@@ -14,12 +14,16 @@ describe('parseIpvsOp()', () => {
     }
   });
 
-  it.each([null, 'addRealServer', {}, { op: 7 }, { op: 'addAddress' }, { op: 'toString' }])(
-    'leaves %j to others',
-    (value) => {
-      expect(parseIpvsOp(value)).toBeUndefined();
-    },
-  );
+  it.each([
+    null,
+    'addRealServer',
+    {},
+    { op: 7 },
+    { op: 'addAddress' },
+    { op: 'toString' },
+  ])('leaves %j to others', (value) => {
+    expect(parseIpvsOp(value)).toBeUndefined();
+  });
 
   it.each([
     { name: 'a field is missing', op: { ...text, op: 'addRealServer' }, field: 'identity' },

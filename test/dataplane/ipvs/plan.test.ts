@@ -7,15 +7,19 @@ import { PLAN_CASES, TEARDOWN_CASES } from './plan-cases.ts';
 const textOf = ({ op, subject, detail }: IpvsOp) => `${op} ${subject}: ${detail}`;
 
 describe('planIpvs()', () => {
-  it.each(PLAN_CASES)(
-    '$name',
-    ({ observed, wanted, options, make = [], break: breaking = [], conflicts = [] }) => {
-      const plan = planIpvs(observed, wanted, { ...OPTIONS, ...options });
-      expect(plan.make.map(textOf)).toEqual(make);
-      expect(plan.break.map(textOf)).toEqual(breaking);
-      expect(plan.conflicts.map(({ subject, reason }) => `${subject}: ${reason}`)).toEqual(conflicts);
-    },
-  );
+  it.each(PLAN_CASES)('$name', ({
+    observed,
+    wanted,
+    options,
+    make = [],
+    break: breaking = [],
+    conflicts = [],
+  }) => {
+    const plan = planIpvs(observed, wanted, { ...OPTIONS, ...options });
+    expect(plan.make.map(textOf)).toEqual(make);
+    expect(plan.break.map(textOf)).toEqual(breaking);
+    expect(plan.conflicts.map(({ subject, reason }) => `${subject}: ${reason}`)).toEqual(conflicts);
+  });
 
   it('gives the Service and the slice as reason for a new endpoint, and the Service for a lost one', () => {
     const slice = 'EndpointSlice web/front-x7k2p';
