@@ -78,7 +78,7 @@ describe('diagnose() finds', () => {
 
 describe('doctor', () => {
   it('exits 1 only where svcplane cannot work', async () => {
-    const cli = new CliHarness();
+    using cli = new CliHarness();
     expect((await cli.run('doctor')).exit).toBe(0);
     cli.host = { ...HEALTHY_HOST, links: ['kube-ipvs0'] };
     expect((await cli.run('doctor')).exit).toBe(0);

@@ -1,4 +1,4 @@
-import { mkdtempSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -36,7 +36,7 @@ export interface Output {
 }
 
 /** The command line over kernels in memory: what one call does, the next one finds. */
-export class CliHarness {
+export class CliHarness implements Disposable {
   readonly ipvs = new FakeIpvsKernel();
   readonly links = new FakeLinkKernel();
   readonly ledger = new MemoryLedger();
@@ -44,6 +44,10 @@ export class CliHarness {
   readonly directory = mkdtempSync(join(tmpdir(), 'svcplane-cli-'));
   host: HostReport = HEALTHY_HOST;
   env: Record<string, string> = {};
+
+  [Symbol.dispose](): void {
+    rmSync(this.directory, { recursive: true });
+  }
 
   /** Writes a file; objects are written as JSON documents of a List. @returns its path */
   file(name: string, content: string | readonly object[]): string {

@@ -1,4 +1,4 @@
-import { beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { node, service, slice } from '../objects.ts';
 import { CliHarness } from './harness.ts';
 
@@ -11,6 +11,7 @@ beforeEach(() => {
   cli = new CliHarness();
   manifests = cli.file('all.json', [service(), slice({ endpoints: [A, B] }), node()]);
 });
+afterEach(() => cli[Symbol.dispose]());
 
 describe('plan', () => {
   it('shows one line per operation with its reason, then the sum, and exits 2', async () => {
