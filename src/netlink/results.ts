@@ -64,7 +64,9 @@ export class NetlinkRequestError extends Error {
   readonly errno: number | undefined;
 
   constructor(action: string, refusal: Refusal | undefined) {
-    super(`Cannot ${action}: ${refusal?.code ?? 'no answer'}`);
+    const wayOut =
+      refusal?.code === 'EPERM' ? ': run as root, or with CAP_NET_ADMIN in the initial user namespace' : '';
+    super(`Cannot ${action}: ${refusal?.code ?? 'no answer'}${wayOut}`);
     this.code = refusal?.code;
     this.errno = refusal?.errno;
   }
