@@ -43,6 +43,12 @@ const detectLocal = v.pipe(
   ),
 );
 
+/** As kube-proxy writes it. */
+const primaryList = v.pipe(
+  v.strictTuple([v.literal('primary')]),
+  v.transform(() => 'primary' as const),
+);
+
 /** The configuration file; each default with its unit and reason. */
 const schema = v.strictObject({
   apiVersion: v.optional(v.literal('svcplane.io/v1alpha1'), 'svcplane.io/v1alpha1'),
@@ -74,7 +80,7 @@ const schema = v.strictObject({
     {},
   ),
   /** Empty: every address of the node that is fit for it. */
-  nodePortAddresses: v.optional(v.union([v.literal('primary'), v.array(cidr)]), []),
+  nodePortAddresses: v.optional(v.union([v.literal('primary'), primaryList, v.array(cidr)]), []),
   /** Virtual servers in these ranges are somebody else's. */
   excludeCIDRs: v.optional(v.array(cidr), []),
   strictARP: v.optional(v.union([v.literal('auto'), v.boolean()]), 'auto'),

@@ -21,6 +21,10 @@ describe('parseConfig()', () => {
     });
   });
 
+  it("takes kube-proxy's list form of primary NodePort addresses", () => {
+    expect(parseConfig({ nodePortAddresses: ['primary'] }, 'test').nodePortAddresses).toBe('primary');
+  });
+
   const refused: { name: string; input: unknown; message: RegExp }[] = [
     { name: 'an unknown key', input: { foo: 1 }, message: /^Cannot use f.yaml: foo is not a known key$/ },
     {

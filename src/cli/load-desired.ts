@@ -11,9 +11,9 @@ export interface LoadedDesired {
   readonly derivation: Derivation;
 }
 
-/** The name under which this machine is a Node: configuration, NODE_NAME, host name. */
+/** The name under which this machine is a Node: configuration, NODE_NAME, host name in lower case as of the kubelet. */
 export function nodeNameOf(config: Config, context: CliContext): string {
-  return config.nodeName || context.env.NODE_NAME || context.hostname;
+  return config.nodeName || context.env.NODE_NAME || context.hostname.toLowerCase();
 }
 
 /**
@@ -57,7 +57,7 @@ export function warnOfExternalIPs(context: CliContext, config: Config, facts: Cl
   const claimants = [...facts.services.values()].filter(({ externalIPs }) => externalIPs.length > 0).length;
   if (claimants === 0) return;
   context.err(
-    `warning: externalIPs of ${claimants} Services are served wherever they point (CVE-2020-8554): ` +
+    `warning: externalIPs are served wherever they point, here for ${claimants} Service(s) (CVE-2020-8554): ` +
       'set externalIPs.policy to allowList or deny\n',
   );
 }

@@ -9,14 +9,14 @@ import {
   namespacedName,
   objectIn,
   type RawObject,
+  type Reject,
+  refused,
   shown,
   textIn,
 } from './object-fields.ts';
 
 const SERVICE_NAME_LABEL = 'kubernetes.io/service-name';
 const HEADLESS_LABEL = 'service.kubernetes.io/headless';
-
-type Reject = (reason: string) => void;
 
 /**
  * Reads a discovery.k8s.io/v1 EndpointSlice.
@@ -81,11 +81,6 @@ export function decodeEndpoints(object: RawObject, reject: Reject): readonly End
       return ofFamily.length === 0 ? [] : [{ ...header, family, ports, endpoints: ofFamily }];
     });
   });
-}
-
-function refused(reject: Reject, reason: string): null {
-  reject(reason);
-  return null;
 }
 
 function decodeSlicePort(value: unknown, reject: Reject): EndpointPortFacts | undefined {

@@ -8,21 +8,18 @@ import {
   namespacedName,
   objectIn,
   type RawObject,
+  type Reject,
+  refused,
   shown,
   textIn,
 } from './object-fields.ts';
 
 const ZONE_LABEL = 'topology.kubernetes.io/zone';
 
-type Reject = (reason: string) => void;
-
 /** Reads a core/v1 Node: addresses (InternalIP and ExternalIP, in their order), podCIDRs and zone. */
 export function decodeNode(object: RawObject, reject: Reject): NodeFacts | null {
   const identity = namespacedName(object);
-  if (!identity) {
-    reject('has no metadata.name');
-    return null;
-  }
+  if (!identity) return refused(reject, 'has no metadata.name');
   const addresses = listIn(objectIn(object, 'status'), 'addresses').flatMap((entry) => {
     const { type, address } = asObject(entry) ?? {};
     if (type !== 'InternalIP' && type !== 'ExternalIP') return [];

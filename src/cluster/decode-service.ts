@@ -11,6 +11,8 @@ import {
   namespacedName,
   objectIn,
   type RawObject,
+  type Reject,
+  refused,
   shown,
   textIn,
 } from './object-fields.ts';
@@ -22,8 +24,6 @@ const MAX_AFFINITY_SECONDS = 86_400;
 const PROXY_NAME_LABEL = 'service.kubernetes.io/service-proxy-name';
 const SCHEDULER_ANNOTATION = 'svcplane.io/scheduler';
 const SERVICE_TYPES: readonly unknown[] = ['ClusterIP', 'NodePort', 'LoadBalancer'];
-
-type Reject = (reason: string) => void;
 
 /**
  * Reads a core/v1 Service, filling in the API server's defaults.
@@ -55,11 +55,6 @@ export function decodeService(object: RawObject, reject: Reject): ServiceFacts |
     loadBalancerSourceRanges: decodeSourceRanges(spec, reject),
     scheduler: decodeScheduler(object, reject),
   };
-}
-
-function refused(reject: Reject, reason: string): null {
-  reject(reason);
-  return null;
 }
 
 function whyNotOurs(object: RawObject, spec: RawObject): string | undefined {

@@ -60,38 +60,43 @@ export function decodeObjects(objects: Iterable<RawObject>, nodeName: string): C
   };
 }
 
-/** Other API groups have kinds of our names: they are rejected before they can stand in for an object of ours. */
 function latestByIdentity(objects: Iterable<RawObject>, rejected: Rejected[]) {
   const latest = new Map<string, { kind: Kind; object: RawObject }>();
-  let nameless = 0;
-  let misnamed = 0;
+  let position = 0;
   for (const object of objects) {
     const kind = textIn(object, 'kind');
     if (!isKind(kind)) continue;
-    const identity = namespacedName(object);
-    const clusterScoped = kind === 'Node' || kind === 'ServiceCIDR';
-    const name = clusterScoped ? identity?.name : identity?.key;
-    const impossible = [identity?.name, clusterScoped ? undefined : identity?.namespace].find(
-      (part) => part !== undefined && !isPossibleName(part),
-    );
-    if (impossible !== undefined) {
-      const subject = `${kind} with an impossible name (#${++misnamed})`;
-      rejected.push({ subject, reason: `${shown(impossible)} is no name of an object` });
+    const subject = subjectOf(kind, object, ++position);
+    const refusal = refusalOf(kind, object);
+    if (refusal !== undefined) {
+      rejected.push({ subject, reason: refusal });
       continue;
     }
-    const key = name === undefined ? `${kind} without a name (#${++nameless})` : `${kind} ${name}`;
-    const apiVersion = textIn(object, 'apiVersion');
-    const known: readonly string[] = KINDS[kind];
-    if (apiVersion === undefined || !known.includes(apiVersion)) {
-      const reason = `apiVersion ${apiVersion ?? 'missing'}: only ${known.join(', ')} is read`;
-      rejected.push({ subject: key, reason });
-      continue;
-    }
-    if (latest.delete(key))
-      rejected.push({ subject: key, reason: 'defined more than once: the last definition is used' });
-    latest.set(key, { kind, object });
+    const replaces = latest.delete(subject);
+    if (replaces) rejected.push({ subject, reason: 'defined more than once: the last definition is used' });
+    latest.set(subject, { kind, object });
   }
   return latest;
+}
+
+/** How an object is called and told apart from others: by its place where it has no name to call it by. */
+function subjectOf(kind: Kind, object: RawObject, position: number): string {
+  const { namespace, name } = namespacedName(object) ?? {};
+  if (name === undefined) return `${kind} without a name (#${position})`;
+  if (!isPossibleName(name) || !isPossibleName(namespace ?? ''))
+    return `${kind} with an impossible name (#${position})`;
+  return kind === 'Node' || kind === 'ServiceCIDR' ? `${kind} ${name}` : `${kind} ${namespace}/${name}`;
+}
+
+/** Why an object can't be read, whatever is in it. Other API groups have kinds of our names. */
+function refusalOf(kind: Kind, object: RawObject): string | undefined {
+  const { namespace = '', name = '' } = namespacedName(object) ?? {};
+  const impossible = [name, namespace].find((part) => !isPossibleName(part));
+  if (impossible !== undefined) return `${shown(impossible)} is no name of an object`;
+  const apiVersion = textIn(object, 'apiVersion');
+  const known: readonly string[] = KINDS[kind];
+  if (apiVersion !== undefined && known.includes(apiVersion)) return undefined;
+  return `apiVersion ${shown(apiVersion)}: only ${known.join(', ')} is read`;
 }
 
 function isKind(kind: string | undefined): kind is Kind {

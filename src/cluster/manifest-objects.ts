@@ -1,7 +1,7 @@
 import type { Rejected } from '../model/rejected.ts';
 import { ManifestError } from './manifest-error.ts';
 import type { ManifestDocument } from './manifest-text.ts';
-import { asObject, type RawObject, textIn } from './object-fields.ts';
+import { asObject, printable, type RawObject, textIn } from './object-fields.ts';
 
 /** One Kubernetes object of a kind that svcplane reads, not decoded. */
 export interface SourcedObject {
@@ -98,7 +98,7 @@ function collectObject(into: Collection, object: RawObject, kind: string, at: Pl
     });
     return;
   }
-  const name = isManifestKind(kind) ? `${kind}.${group}` : kind;
+  const name = printable(isManifestKind(kind) ? `${kind}.${group}` : kind);
   into.skipped.set(name, (into.skipped.get(name) ?? 0) + 1);
 }
 

@@ -1,6 +1,15 @@
 /** An API object as it was parsed: nothing about it is known yet. */
 export type RawObject = { readonly [field: string]: unknown };
 
+/** Receives one reason for each part of an object that can't be used. */
+export type Reject = (reason: string) => void;
+
+/** Gives the reason, and nothing instead of the object. */
+export function refused(reject: Reject, reason: string): null {
+  reject(reason);
+  return null;
+}
+
 /** @returns undefined unless `value` is an object (arrays and null are none) */
 export function asObject(value: unknown): RawObject | undefined {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
@@ -44,6 +53,11 @@ export function namespacedName(
 /** Whether the API could have such a name: no blanks, slashes or control characters, which would forge keys and lines. */
 export function isPossibleName(name: string): boolean {
   return name.length <= 253 && !/[\s/\p{C}]/u.test(name);
+}
+
+/** Text of unknown origin on one line: control characters, which could forge lines or colours, are escaped. */
+export function printable(text: string): string {
+  return text.replace(/\p{C}/gu, (character) => JSON.stringify(character).slice(1, -1));
 }
 
 /** A value as it is shown in a reason: JSON, cut at 60 characters. */

@@ -44,6 +44,7 @@ export class CliHarness implements Disposable {
   readonly directory = mkdtempSync(join(tmpdir(), 'svcplane-cli-'));
   host: HostReport = HEALTHY_HOST;
   env: Record<string, string> = {};
+  hostname = 'n0';
 
   [Symbol.dispose](): void {
     rmSync(this.directory, { recursive: true });
@@ -65,7 +66,7 @@ export class CliHarness implements Disposable {
     let err = '';
     const context: CliContext = {
       env: this.env,
-      hostname: 'n0',
+      hostname: this.hostname,
       colour: false,
       signal: new AbortController().signal,
       out: async (text) => {

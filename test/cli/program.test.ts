@@ -244,6 +244,19 @@ describe('settings', () => {
     expect(JSON.parse((await cli.run('snapshot', '--config', config, '-o', 'json')).out).node).toBe('n8');
   });
 
+  it('the host name counts in lower case, as for the kubelet', async () => {
+    cli.hostname = 'N0';
+    const local = cli.file('local.json', [
+      service({ spec: { internalTrafficPolicy: 'Local' } }),
+      slice({ endpoints: [A, B] }),
+    ]);
+    const { out } = await cli.run('snapshot', '-f', local, '-o', 'json');
+    expect(JSON.parse(out)).toMatchObject({
+      node: 'n0',
+      virtualServers: [{ realServers: [{ address: A.address }] }],
+    });
+  });
+
   it('lists come repeated or with commas', async () => {
     const nodePort = cli.file('np.json', [service({ spec: { ports: [{ port: 80, nodePort: 30080 }] } })]);
     const { out } = await cli.run(
@@ -357,6 +370,18 @@ describe('bad input is one line that names what and where, and exit 1:', () => {
     expect(exit).toBe(0);
     expect(err).toMatch(/^rejected: Service web\/bad: /m);
     expect(out).toContain('+ addVirtualServer TCP 10.96.0.50:80');
+  });
+
+  it('text from files can forge neither lines nor colours', async () => {
+    const kind = '\u001b[31mX\nsvcplane: forged';
+    const file = cli.file('forged.json', [
+      service(),
+      { apiVersion: 'v1', kind },
+      service({ metadata: { name: kind } }),
+    ]);
+    const { err } = await cli.run('snapshot', '--desired', '-f', file, '-o', 'ipvsadm-save');
+    expect(err.trimEnd().split('\n')).toHaveLength(2);
+    expect(err).not.toContain('\u001b');
   });
 
   it('other kinds are skipped and counted', async () => {

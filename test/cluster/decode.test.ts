@@ -95,7 +95,7 @@ describe('decodeObjects() rejects with a reason', () => {
       name: 'a version whose fields it does not know',
       objects: [{ ...slice(), apiVersion: 'discovery.k8s.io/v1beta1' }],
       reason:
-        'EndpointSlice web/front-1: apiVersion discovery.k8s.io/v1beta1: only discovery.k8s.io/v1 is read',
+        'EndpointSlice web/front-1: apiVersion "discovery.k8s.io/v1beta1": only discovery.k8s.io/v1 is read',
     },
     ...['a/b', 'two lines\n', 'x\u001b[2J', 'a'.repeat(254)].map((name) => ({
       name: `a Service that can't have the name ${JSON.stringify(name).slice(0, 20)}`,
@@ -188,7 +188,7 @@ describe('decodeObjects() reads', () => {
       const desired = desiredOf(objects);
       expect(linesOf(desired)).toEqual(['TCP 10.96.0.50:80 rr ->']);
       expect(reasonsOf(desired)).toEqual([
-        'Service web/front: apiVersion serving.knative.dev/v1: only v1 is read',
+        'Service web/front: apiVersion "serving.knative.dev/v1": only v1 is read',
       ]);
     }
   });
