@@ -8,18 +8,37 @@ import type { Ability } from './cli/doctor.ts';
  * `unknown` where /lib/modules of this kernel is not visible, as in a container.
  */
 export function moduleAbility(name: string): Ability {
-  const directory = `/lib/modules/${release()}`;
   if (existsSync(`/sys/module/${name}`)) return { outcome: 'supported' };
+  const directory = `/lib/modules/${release()}`;
+  const listed = listedModules(directory);
+  if (!listed)
+    return { outcome: 'unknown', reason: `${directory} is not readable here, so only apply will tell` };
+  return listed.has(name)
+    ? { outcome: 'supported' }
+    : { outcome: 'unsupported', reason: `no module ${name} in ${directory}` };
+}
+
+/** Those of `names` that this kernel can't have; none where that can't be told. */
+export function missingModules(names: readonly string[]): readonly string[] {
+  const listed = listedModules(`/lib/modules/${release()}`);
+  return listed ? names.filter((name) => !listed.has(name) && !existsSync(`/sys/module/${name}`)) : [];
+}
+
+/**
+ * Names of all modules that can be loaded or are built in; undefined if the lists can't be read.
+ * @param directory where depmod has written modules.dep and modules.builtin
+ */
+export function listedModules(directory: string): ReadonlySet<string> | undefined {
   try {
     const lists = ['modules.dep', 'modules.builtin'].map((file) =>
       readFileSync(`${directory}/${file}`, 'utf8'),
     );
-    const listed = new RegExp(`/${name}\\.ko(\\.[a-z]+)?\\b`, 'm');
-    if (lists.some((list) => listed.test(list))) return { outcome: 'supported' };
-    return { outcome: 'unsupported', reason: `no module ${name} in ${directory}` };
+    return new Set(
+      lists.flatMap((list) => [...list.matchAll(/^\S*\/([^/\s]+?)\.ko\b/gm)].map(([, name]) => name ?? '')),
+    );
   } catch {
-    // Not there or not readable: either way these lists can't tell.
-    return { outcome: 'unknown', reason: `${directory} is not readable here, so only apply will tell` };
+    // Not there or not readable: either way nothing is known.
+    return undefined;
   }
 }
 

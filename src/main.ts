@@ -24,7 +24,8 @@ import { readSysctlFile } from './dataplane/ipvs/observe.ts';
 import { IPV6_SYSCTLS, SYSCTLS } from './dataplane/ipvs/sysctls.ts';
 import { EMPTY_LEDGER, type LedgerAccess } from './dataplane/ledger.ts';
 import { lockNode, openLedgerStore } from './dataplane/ledger-store.ts';
-import { directoryAbility, moduleAbility } from './host.ts';
+import { directoryAbility, missingModules, moduleAbility } from './host.ts';
+import { parseScheduler, SCHEDULERS, type Scheduler } from './model/scheduler.ts';
 import { GenlClient } from './netlink/client.ts';
 import { decodeInfo, getInfo } from './netlink/ipvs-messages.ts';
 import { FamilyNotFoundError, NetlinkRequestError } from './netlink/results.ts';
@@ -42,7 +43,7 @@ async function openNode(config: Config, access: 'read' | 'write'): Promise<NodeA
   // Before the ledger is read: what another process enters until it ends must be in it.
   if (access === 'write') resources.use(await lockNode());
   const ledger = openLedgerStore(config.stateDirectory);
-  const kernel = new NetlinkIpvsKernel(client);
+  const kernel = new NetlinkIpvsKernel(client, missingSchedulers());
   const dataplanes = assembleDataplanes(config, { kernel, links, ledger, nowMs: Date.now });
   const kept = resources.move();
   return {
@@ -53,6 +54,12 @@ async function openNode(config: Config, access: 'read' | 'write'): Promise<NodeA
     ipvsInfo: async () => readInfo(client),
     [Symbol.asyncDispose]: () => kept.disposeAsync(),
   };
+}
+
+/** Known before a write would be refused for it, so that an idle apply stays without one. */
+function missingSchedulers(): readonly Scheduler[] {
+  const modules = new Map(SCHEDULERS.map((name) => [`ip_vs_${name}`, name]));
+  return missingModules([...modules.keys()]).flatMap((module) => parseScheduler(modules.get(module)) ?? []);
 }
 
 function openIpvs(socket: NetlinkSocket): GenlClient {

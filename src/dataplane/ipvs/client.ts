@@ -22,11 +22,15 @@ import { decodeConfig, decodeIdentity, decodeRealServer, encodeRequest } from '.
 /** The kernel's IPVS table over generic netlink; remembers which schedulers it could not have. */
 export class NetlinkIpvsKernel implements IpvsKernel {
   readonly #client: GenlClient;
-  readonly #unavailableSchedulers = new Set<Scheduler>();
+  readonly #unavailableSchedulers: Set<Scheduler>;
 
-  /** @param client opened for the family "IPVS"; stays the caller's */
-  constructor(client: GenlClient) {
+  /**
+   * @param client opened for the family "IPVS"; stays the caller's
+   * @param unavailableSchedulers those that the kernel is known to lack before it is asked
+   */
+  constructor(client: GenlClient, unavailableSchedulers: Iterable<Scheduler> = []) {
     this.#client = client;
+    this.#unavailableSchedulers = new Set(unavailableSchedulers);
   }
 
   /** @throws NetlinkRequestError if refused (EPERM), or if the table would not stand still to be read */
