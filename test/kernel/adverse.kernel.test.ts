@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { createHost, type Ended, type Host } from './host.ts';
+import { createHost, type Ended, type Host, UNHURRIED } from './host.ts';
 import { load, wantedTable } from './load.ts';
 import { describeWithIpvs } from './probe.ts';
 
@@ -39,7 +39,7 @@ function expectOneLine(ended: Ended, line: RegExp): void {
 }
 
 describeWithIpvs('svcplane in adversity', () => {
-  describe('apply', () => {
+  describe.concurrent('apply', UNHURRIED, () => {
     const unprivileged = [
       { name: 'root without CAP_NET_ADMIN', under: ['setpriv', '--bounding-set=-net_admin'] },
       { name: 'a user', under: ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups'] },

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { generateServices } from '../../scripts/generate-services.ts';
-import { createHost, type Host } from './host.ts';
+import { createHost, type Host, UNHURRIED } from './host.ts';
 import { load, manifest, wantedTable, withLastEndpoint } from './load.ts';
 import { describeWithIpvs } from './probe.ts';
 import { readSyscalls, straceTo } from './syscalls.ts';
@@ -45,7 +45,7 @@ describeWithIpvs('svcplane on a kernel', () => {
     return JSON.parse(stdout);
   }
 
-  describe('apply', () => {
+  describe('apply', UNHURRIED, () => {
     it('makes a table in few sends, and no other program', async () => {
       const first = await traced(['apply', '-f', path('load.json')]);
       expect(first).toMatchObject({ code: 0, stderr: '', programs: [] });
@@ -91,7 +91,7 @@ describeWithIpvs('svcplane on a kernel', () => {
     });
   });
 
-  describe('apply PLANFILE', () => {
+  describe.concurrent('apply PLANFILE', UNHURRIED, () => {
     const moves = [
       { name: 'has a virtual server more', move: ['ipvsadm', '-A', '-t', '192.0.2.1:80', '-s', 'rr'] },
       {

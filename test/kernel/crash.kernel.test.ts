@@ -1,6 +1,6 @@
 import { join } from 'node:path';
-import { beforeAll, expect, it } from 'vitest';
-import { createHost, type Host, type KernelState } from './host.ts';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { createHost, type Host, type KernelState, UNHURRIED } from './host.ts';
 import { load, wantedTable } from './load.ts';
 import { describeWithIpvs, run } from './probe.ts';
 import type { StopPoint } from './stop-at.ts';
@@ -64,9 +64,8 @@ describeWithIpvs('svcplane after kill -9', () => {
     { point: 'link:258', servers: SERVICES, bound: 256 },
   ];
 
-  it.concurrent.each(points)(
-    'apply finishes what was killed at $point',
-    async ({ point, servers, bound }) => {
+  describe.concurrent('the next run', UNHURRIED, () => {
+    it.each(points)('finishes what was killed at $point', async ({ point, servers, bound }) => {
       using host = createSharedHost();
       const original = host.state();
       await killed(host, ['apply', '-f', inputs.all], point);
@@ -78,36 +77,35 @@ describeWithIpvs('svcplane after kill -9', () => {
       expect(boundIn(finished)).toBe(SERVICES);
       expect(await host.svcplane(['cleanup'])).toMatchObject({ code: 0, stderr: '' });
       expect(host.state()).toEqual(original);
-    },
-    300_000,
-  );
+    });
 
-  it('apply and cleanup finish what was killed while it was deleting, and again', async () => {
-    using host = createSharedHost();
-    const original = host.state();
-    const left = () => ({ servers: serversIn(host.state()), bound: boundIn(host.state()) });
-    const half = SERVICES / 2;
-    await host.svcplane(['apply', '-f', inputs.all]);
-    const fewer = ['apply', '-f', inputs.fewer];
-    await killed(host, fewer, 'link:2');
-    expect(left()).toEqual({ servers: SERVICES, bound: SERVICES - 1 });
-    await killed(host, fewer, 'ledger:1');
-    expect(left()).toEqual({ servers: SERVICES, bound: half });
-    await killed(host, fewer, 'ledger:2');
-    expect(left()).toEqual({ servers: half, bound: half });
-    expect(await host.svcplane(fewer)).toMatchObject({ code: 0, stderr: '' });
-    expect(await host.svcplane(['verify', '-f', inputs.fewer])).toMatchObject({ code: 0, stderr: '' });
-    expect(host.state().table).toEqual(smallerTable);
+    it('finishes what was killed while it was deleting, again and again', async () => {
+      using host = createSharedHost();
+      const original = host.state();
+      const left = () => ({ servers: serversIn(host.state()), bound: boundIn(host.state()) });
+      const half = SERVICES / 2;
+      await host.svcplane(['apply', '-f', inputs.all]);
+      const fewer = ['apply', '-f', inputs.fewer];
+      await killed(host, fewer, 'link:2');
+      expect(left()).toEqual({ servers: SERVICES, bound: SERVICES - 1 });
+      await killed(host, fewer, 'ledger:1');
+      expect(left()).toEqual({ servers: SERVICES, bound: half });
+      await killed(host, fewer, 'ledger:2');
+      expect(left()).toEqual({ servers: half, bound: half });
+      expect(await host.svcplane(fewer)).toMatchObject({ code: 0, stderr: '' });
+      expect(await host.svcplane(['verify', '-f', inputs.fewer])).toMatchObject({ code: 0, stderr: '' });
+      expect(host.state().table).toEqual(smallerTable);
 
-    await killed(host, ['cleanup'], 'link:2');
-    expect(left()).toEqual({ servers: half, bound: half - 1 });
-    await killed(host, ['cleanup'], 'ipvs:1');
-    expect(left()).toEqual({ servers: half, bound: 0 });
-    await killed(host, ['cleanup'], 'sysctl:2');
-    expect(left()).toEqual({ servers: 0, bound: 0 });
-    await killed(host, ['cleanup'], 'ledger:2');
-    expect(host.state()).toEqual(original);
-    expect(await host.svcplane(['cleanup'])).toMatchObject({ code: 0, stderr: '' });
-    expect(host.state()).toEqual(original);
-  }, 300_000);
+      await killed(host, ['cleanup'], 'link:2');
+      expect(left()).toEqual({ servers: half, bound: half - 1 });
+      await killed(host, ['cleanup'], 'ipvs:1');
+      expect(left()).toEqual({ servers: half, bound: 0 });
+      await killed(host, ['cleanup'], 'sysctl:2');
+      expect(left()).toEqual({ servers: 0, bound: 0 });
+      await killed(host, ['cleanup'], 'ledger:2');
+      expect(host.state()).toEqual(original);
+      expect(await host.svcplane(['cleanup'])).toMatchObject({ code: 0, stderr: '' });
+      expect(host.state()).toEqual(original);
+    });
+  });
 });

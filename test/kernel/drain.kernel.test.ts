@@ -1,7 +1,7 @@
 import { once } from 'node:events';
-import { expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { service, slice } from '../objects.ts';
-import { createHost, type Host } from './host.ts';
+import { createHost, type Host, UNHURRIED } from './host.ts';
 import { describeWithIpvs } from './probe.ts';
 
 const VIP = '10.96.0.50';
@@ -58,41 +58,43 @@ function active(host: Host): boolean {
 const boundIn = (host: Host) => host.state().addresses.filter((line) => line.startsWith('svcplane0 '));
 
 describeWithIpvs('svcplane with connections open', () => {
-  it('apply keeps a vanished endpoint until its connection closes', async () => {
-    const { host, manifests, ask, close } = await openConnection();
-    using _ = host;
-    const emptied = await host.svcplane(['apply', '-f', manifests.empty]);
-    expect(emptied.stdout).toMatch(/^~ drainRealServer .*\nApplied: 0 added, 1 changed, 0 deleted\.\n$/);
-    expect(host.state().table).toEqual([SERVER, realServer(0)]);
-    expect(await host.svcplane(['apply', '-f', manifests.empty])).toMatchObject({
-      stdout: 'Applied: 0 added, 0 changed, 0 deleted.\n',
+  describe.concurrent('apply', UNHURRIED, () => {
+    it('keeps a vanished endpoint until its connection closes', async () => {
+      const { host, manifests, ask, close } = await openConnection();
+      using _ = host;
+      const emptied = await host.svcplane(['apply', '-f', manifests.empty]);
+      expect(emptied.stdout).toMatch(/^~ drainRealServer .*\nApplied: 0 added, 1 changed, 0 deleted\.\n$/);
+      expect(host.state().table).toEqual([SERVER, realServer(0)]);
+      expect(await host.svcplane(['apply', '-f', manifests.empty])).toMatchObject({
+        stdout: 'Applied: 0 added, 0 changed, 0 deleted.\n',
+      });
+      expect(await host.svcplane(['verify', '-f', manifests.empty])).toMatchObject({
+        code: 0,
+        stdout: 'Verify: 0 missing, 0 altered, 0 stale, 0 foreign.\n',
+      });
+      expect(await ask('draining')).toBe('draining');
+      const again = await host.svcplane(['apply', '-f', manifests.full]);
+      expect(again.stdout).toMatch(/^~ setRealServer .*\nApplied: 0 added, 1 changed, 0 deleted\.\n$/);
+      expect(host.state().table).toEqual([SERVER, realServer(1)]);
+      expect(await ask('wanted again')).toBe('wanted again');
+      await host.svcplane(['apply', '-f', manifests.empty]);
+      await close();
+      const closed = await host.svcplane(['apply', '-f', manifests.empty]);
+      expect(closed.stdout).toMatch(/^- deleteRealServer .*\nApplied: 0 added, 0 changed, 1 deleted\.\n$/);
+      expect(host.state().table).toEqual([SERVER]);
     });
-    expect(await host.svcplane(['verify', '-f', manifests.empty])).toMatchObject({
-      code: 0,
-      stdout: 'Verify: 0 missing, 0 altered, 0 stale, 0 foreign.\n',
-    });
-    expect(await ask('draining')).toBe('draining');
-    const again = await host.svcplane(['apply', '-f', manifests.full]);
-    expect(again.stdout).toMatch(/^~ setRealServer .*\nApplied: 0 added, 1 changed, 0 deleted\.\n$/);
-    expect(host.state().table).toEqual([SERVER, realServer(1)]);
-    expect(await ask('wanted again')).toBe('wanted again');
-    await host.svcplane(['apply', '-f', manifests.empty]);
-    await close();
-    const closed = await host.svcplane(['apply', '-f', manifests.empty]);
-    expect(closed.stdout).toMatch(/^- deleteRealServer .*\nApplied: 0 added, 0 changed, 1 deleted\.\n$/);
-    expect(host.state().table).toEqual([SERVER]);
-  });
 
-  it('apply keeps the address of a deleted Service until its connection closes', async () => {
-    const { host, manifests, ask, close } = await openConnection();
-    using _ = host;
-    expect(await host.svcplane(['apply', '-f', manifests.none])).toMatchObject({ code: 0, stderr: '' });
-    expect(host.state().table).toEqual([SERVER, realServer(0)]);
-    expect(boundIn(host)).toEqual([`svcplane0 ${VIP}/32`]);
-    expect(await ask('deleted')).toBe('deleted');
-    await close();
-    expect(await host.svcplane(['apply', '-f', manifests.none])).toMatchObject({ code: 0, stderr: '' });
-    expect(host.state().table).toEqual([]);
-    expect(boundIn(host)).toEqual([]);
+    it('keeps the address of a deleted Service until its connection closes', async () => {
+      const { host, manifests, ask, close } = await openConnection();
+      using _ = host;
+      expect(await host.svcplane(['apply', '-f', manifests.none])).toMatchObject({ code: 0, stderr: '' });
+      expect(host.state().table).toEqual([SERVER, realServer(0)]);
+      expect(boundIn(host)).toEqual([`svcplane0 ${VIP}/32`]);
+      expect(await ask('deleted')).toBe('deleted');
+      await close();
+      expect(await host.svcplane(['apply', '-f', manifests.none])).toMatchObject({ code: 0, stderr: '' });
+      expect(host.state().table).toEqual([]);
+      expect(boundIn(host)).toEqual([]);
+    });
   });
 });

@@ -1,7 +1,7 @@
 import { rmSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { service, slice } from '../objects.ts';
-import { createHost, type Host } from './host.ts';
+import { createHost, type Host, UNHURRIED } from './host.ts';
 import { describeWithIpvs } from './probe.ts';
 
 const object = (name: string, clusterIP: string, pod: string) => [
@@ -62,7 +62,7 @@ const OURS = ['-A -t 10.96.0.1:80 -s rr', '-a -t 10.96.0.1:80 -r 10.244.1.1:8080
 const LIFTED = ['-A -t 192.0.2.9:80 -s rr', '-a -t 192.0.2.9:80 -r 10.244.1.5:8080 -m -w 1'];
 
 describeWithIpvs('svcplane beside others', () => {
-  describe('apply', () => {
+  describe.concurrent('apply', UNHURRIED, () => {
     it('leaves what is foreign alone, and says by name what it could not have', async () => {
       using host = createForeignHost(FOREIGN_TABLE);
       const wanted = `${host.directory}/wanted.json`;

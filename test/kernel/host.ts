@@ -5,6 +5,9 @@ import { join } from 'node:path';
 import { SYSCTL_NAMES } from '../../src/dataplane/ipvs/sysctls.ts';
 import { createNamespace, type NetworkNamespace } from './probe.ts';
 
+/** For tests that start svcplane often: an emulated processor takes seconds for each, a busy one tens of them. */
+export const UNHURRIED = { timeout: 600_000 } as const;
+
 const SVCPLANE = join(import.meta.dirname, '../../scripts/svcplane');
 
 /** How a process ended. */
