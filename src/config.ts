@@ -1,6 +1,6 @@
 import * as v from 'valibot';
 import { parseIpAddress } from './model/address.ts';
-import { parseCidr } from './model/cidr.ts';
+import { type Cidr, parseCidr } from './model/cidr.ts';
 import { parseScheduler } from './model/scheduler.ts';
 
 /** A text that one of the model's parsers must accept. */
@@ -43,10 +43,18 @@ const detectLocal = v.pipe(
   ),
 );
 
-/** As kube-proxy writes it. */
-const primaryList = v.pipe(
-  v.strictTuple([v.literal('primary')]),
-  v.transform(() => 'primary' as const),
+/** `primary`, also in kube-proxy's way as the only item of the list, or ranges. */
+const primaryOrRanges = v.pipe(
+  v.union([v.string(), v.array(v.string())]),
+  v.rawTransform<string | string[], 'primary' | Cidr[]>(({ dataset, addIssue, NEVER }) => {
+    const items = [dataset.value].flat();
+    if (items.length === 1 && items[0] === 'primary') return 'primary';
+    const ranges = items.map((item) => parseCidr(item));
+    const bad = items.find((_, i) => ranges[i] === undefined);
+    if (bad === undefined) return ranges.flatMap((range) => range ?? []);
+    addIssue({ message: `"${bad}" is not a CIDR, nor is the whole primary` });
+    return NEVER;
+  }),
 );
 
 /** The configuration file; each default with its unit and reason. */
@@ -80,7 +88,7 @@ const schema = v.strictObject({
     {},
   ),
   /** Empty: every address of the node that is fit for it. */
-  nodePortAddresses: v.optional(v.union([v.literal('primary'), primaryList, v.array(cidr)]), []),
+  nodePortAddresses: v.optional(primaryOrRanges, []),
   /** Virtual servers in these ranges are somebody else's. */
   excludeCIDRs: v.optional(v.array(cidr), []),
   strictARP: v.optional(v.union([v.literal('auto'), v.boolean()]), 'auto'),

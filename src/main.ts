@@ -113,11 +113,20 @@ async function inspectHost(config: Config): Promise<HostReport> {
     dummyLink: hasDummy ? { outcome: 'supported' } : moduleAbility('dummy'),
     sysctlsWritable: probeWritable('/proc/sys/net/ipv4/ip_forward'),
     stateDirectory: { path: config.stateDirectory, ...directoryAbility(config.stateDirectory) },
-    sysctls: [...SYSCTLS, ...IPV6_SYSCTLS].map(([name, needs]) => ({
-      name,
-      needs,
-      has: readSysctlFile(name) ?? null,
-    })),
+    sysctls: [
+      ...SYSCTLS.map(([name, needs]) => ({
+        name,
+        needs,
+        has: readSysctlFile(name) ?? null,
+        onlyForIpv6: false,
+      })),
+      ...IPV6_SYSCTLS.map(([name, needs]) => ({
+        name,
+        needs,
+        has: readSysctlFile(name) ?? null,
+        onlyForIpv6: true,
+      })),
+    ],
     links: links.map(({ name }) => name),
     ...(await inspectRows(config)),
     clusterIPs: config.clusterIPs,

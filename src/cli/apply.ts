@@ -11,7 +11,7 @@ import {
   syncOnce,
 } from '../sync/sync-once.ts';
 import { type CliContext, EXIT, type ExitCode, type NodeAccess, UsageError } from './context.ts';
-import { loadDesired, reportRejected, warnOfExternalIPs } from './load-desired.ts';
+import { loadDesired, reportRejected, requireManifests, warnOfExposure } from './load-desired.ts';
 import { renderReport, renderReportJson } from './render-report.ts';
 import { chosen, configOf, type Invocation, type Verb } from './verb.ts';
 
@@ -38,6 +38,7 @@ async function apply(invocation: Invocation): Promise<ExitCode> {
   if (planFile !== undefined && config.manifests.length > 0) {
     throw new UsageError(`Cannot apply both the plan ${planFile} and manifests: give one of them`);
   }
+  if (planFile === undefined) requireManifests(config);
   await using node = await context.openNode(config, 'write');
   for (const note of node.notes) context.err(`note: ${note}\n`);
   const applied =
@@ -59,7 +60,7 @@ async function applyManifests(invocation: Invocation, node: NodeAccess): Promise
   const { context } = invocation;
   const config = await configOf(invocation);
   const { facts, derivation } = await loadDesired(context, config, await node.hostAddresses(context.signal));
-  warnOfExternalIPs(context, config, facts);
+  warnOfExposure(context, config, facts);
   const { rounds, last } = await syncOnce(node.stages, derivation.desired, context.signal);
   return { rounds, rejected: [...derivation.desired.rejected, ...last.rejected].sort(compareRejected) };
 }

@@ -16,7 +16,13 @@ export interface HostReport {
   readonly sysctlsWritable: Ability;
   readonly stateDirectory: Ability & { readonly path: string };
   /** Sysctls svcplane sets, with the value each needs and has; null where it can't be read. */
-  readonly sysctls: readonly { readonly name: string; readonly needs: string; readonly has: string | null }[];
+  readonly sysctls: readonly {
+    readonly name: string;
+    readonly needs: string;
+    readonly has: string | null;
+    /** Needed only where a Service has an IPv6 address. */
+    readonly onlyForIpv6: boolean;
+  }[];
   /** Names of all links. */
   readonly links: readonly string[];
   readonly foreignVirtualServers: readonly string[];
@@ -87,11 +93,11 @@ function sysctlFindings(host: HostReport): Finding[] {
   const wrong = host.sysctls.filter(({ needs, has }) => needs !== has);
   if (wrong.length === 0) return [ok('sysctls are as svcplane needs them')];
   const writable = host.sysctlsWritable.outcome === 'supported';
-  return wrong.map(({ name, needs, has }) => {
-    const what = `sysctl ${name} is ${has ?? 'not there'}, needs ${needs}`;
-    if (writable) return { ...ok(`${what}: apply sets it`) };
+  return wrong.map(({ name, needs, has, onlyForIpv6 }) => {
+    const what = `sysctl ${name} is ${has ?? 'not there'}, needs ${needs}${onlyForIpv6 ? ' for IPv6 Services' : ''}`;
+    if (writable) return ok(`${what}: apply sets it`);
     return {
-      level: 'error',
+      level: onlyForIpv6 ? 'warning' : 'error',
       what: `${what}, and /proc/sys is read-only here`,
       fix: `on the host: sysctl -w ${name}=${needs}`,
     };
@@ -120,7 +126,7 @@ function ownerFindings(host: HostReport): Finding[] {
   const count = host.foreignVirtualServers.length;
   if (count === 0) return [...proxies, ok('no virtual server of anybody else')];
   const shown = host.foreignVirtualServers.slice(0, 5).join(', ');
-  const what = `${count} virtual servers are not ours: ${shown}${count > 5 ? ', …' : ''}`;
+  const what = `virtual servers that are not ours (${count}): ${shown}${count > 5 ? ', …' : ''}`;
   return [
     ...proxies,
     { level: 'warning', what, fix: 'none needed: they are left alone; ipvsadm -D removes one' },

@@ -6,7 +6,6 @@ import {
   candidatesOf,
   chooseEndpoints,
   type EndpointChoice,
-  isHinted,
   isServingWhileTerminating,
 } from '../desired/endpoints.ts';
 import type { NodeContext } from '../desired/frontends.ts';
@@ -117,7 +116,7 @@ function explainEndpoints(
   for (const candidate of candidates) {
     const { endpoint, port, origin, local } = candidate;
     const where = local ? 'local' : (endpoint.nodeName ?? 'no node');
-    const verdict = verdictOf(candidate, candidates, choice, context);
+    const verdict = verdictOf(candidate, choice);
     lines.push(`    ${formatEndpoint(endpoint.address, port)} ${where}: ${verdict}  (${origin})`);
   }
   if (candidates.length === 0)
@@ -125,12 +124,7 @@ function explainEndpoints(
   return lines;
 }
 
-function verdictOf(
-  candidate: Candidate,
-  candidates: readonly Candidate[],
-  choice: EndpointChoice,
-  context: NodeContext,
-): string {
+function verdictOf(candidate: Candidate, choice: EndpointChoice): string {
   const { endpoint, port } = candidate;
   const key = realServerKey({ address: endpoint.address, port });
   const inList = (list: EndpointChoice['cluster']): boolean =>
@@ -144,23 +138,12 @@ function verdictOf(
     const lastOne = endpoint.ready ? '' : ', for none is ready there';
     return `${state}, used for ${used.join(' and ')}${lastOne}`;
   }
-  return `${state}, left out: ${whyLeftOut(candidate, candidates, choice, context)}`;
+  return `${state}, left out: ${whyLeftOut(candidate, choice)}`;
 }
 
-function whyLeftOut(
-  candidate: Candidate,
-  candidates: readonly Candidate[],
-  choice: EndpointChoice,
-  context: NodeContext,
-): string {
+function whyLeftOut(candidate: Candidate, choice: EndpointChoice): string {
   const { endpoint } = candidate;
-  if (endpoint.ready) {
-    return isHinted(endpoint, choice.filter, context)
-      ? 'not on this node'
-      : `its ${choice.filter} name others`;
-  }
-  if (!isServingWhileTerminating(candidate))
-    return endpoint.terminating ? 'it no longer serves' : 'it is not ready';
-  const ready = candidates.some((other) => other.endpoint.ready);
-  return ready ? 'there are ready endpoints' : 'it is not on this node';
+  if (endpoint.ready) return `its ${choice.filter} name others`;
+  if (isServingWhileTerminating(candidate)) return 'there are ready endpoints';
+  return endpoint.terminating ? 'it no longer serves' : 'it is not ready';
 }

@@ -25,9 +25,7 @@ export async function loadDesired(
   config: Config,
   hostAddresses: readonly IpAddress[],
 ): Promise<LoadedDesired> {
-  if (config.manifests.length === 0) {
-    throw new UsageError('Nothing to read: name files with -f PATH, or as manifests in --config FILE');
-  }
+  requireManifests(config);
   const { objects, skipped, rejected } = await context.readManifests(config.manifests, context.signal);
   const node = nodeNameOf(config, context);
   const otherNodes = objects.filter(({ kind }) => kind === 'Node').length;
@@ -40,26 +38,40 @@ export async function loadDesired(
   if (kinds.length > 0) context.err(`skipped: ${kinds.join(', ')} (kinds that svcplane does not read)\n`);
   if (!facts.node && otherNodes > 0) {
     context.err(
-      `note: none of the ${otherNodes} Node objects is named ${node}: name this node with --node\n`,
+      `note: no Node object is named ${node} (other Nodes read: ${otherNodes}): name this node with --node\n`,
     );
   }
   const options = { ...config, node, nodeAddresses: nonEmpty(config.nodeAddresses), hostAddresses };
   return { facts, derivation: derive(facts, nodeContext(facts, options)) };
 }
 
+/** Asked before anything is opened, so that the missing flag is what is said. */
+export function requireManifests(config: Config): void {
+  if (config.manifests.length > 0) return;
+  throw new UsageError('Nothing to read: name files with -f PATH, or as manifests in --config FILE');
+}
+
 function nonEmpty<T>(list: readonly T[]): readonly T[] | null {
   return list.length > 0 ? list : null;
 }
 
-/** Says on standard error that any tenant may claim any address, where that is so and somebody does. */
-export function warnOfExternalIPs(context: CliContext, config: Config, facts: ClusterFacts): void {
-  if (config.externalIPs.policy !== 'allowAll') return;
-  const claimants = [...facts.services.values()].filter(({ externalIPs }) => externalIPs.length > 0).length;
-  if (claimants === 0) return;
-  context.err(
-    `warning: externalIPs are served wherever they point, here for ${claimants} Service(s) (CVE-2020-8554): ` +
-      'set externalIPs.policy to allowList or deny\n',
-  );
+/** Says on standard error what is served more widely than its owners may think. */
+export function warnOfExposure(context: CliContext, config: Config, facts: ClusterFacts): void {
+  const services = [...facts.services.values()];
+  const claimants = services.filter(({ externalIPs }) => externalIPs.length > 0).length;
+  if (claimants > 0 && config.externalIPs.policy === 'allowAll') {
+    context.err(
+      `warning: externalIPs are served wherever they point (Services: ${claimants}; CVE-2020-8554): ` +
+        'set externalIPs.policy to allowList or deny\n',
+    );
+  }
+  const restricted = services.filter(({ loadBalancerSourceRanges: ranges }) => ranges !== null).length;
+  if (restricted > 0) {
+    context.err(
+      `warning: loadBalancerSourceRanges are not enforced by this version (Services: ${restricted}): ` +
+        'filter their addresses elsewhere\n',
+    );
+  }
 }
 
 /** How many rejections are listed before the rest is only counted. */

@@ -11,7 +11,8 @@ import {
   loadDesired,
   nodeNameOf,
   reportRejected,
-  warnOfExternalIPs,
+  requireManifests,
+  warnOfExposure,
 } from './load-desired.ts';
 import { planDocument, renderPlan, renderPlanJson } from './render-plan.ts';
 import { chosen, configOf, type Invocation, textOption, type Verb } from './verb.ts';
@@ -38,7 +39,7 @@ async function plan(invocation: Invocation): Promise<ExitCode> {
   const { facts, derivation } = loaded;
   const planned = planSync(states, derivation.desired);
   const rejected = [...derivation.desired.rejected, ...planned.rejected].sort(compareRejected);
-  warnOfExternalIPs(context, config, facts);
+  warnOfExposure(context, config, facts);
   if (format === 'json') await context.out(renderPlanJson(planDocument(planned, rejected)));
   else {
     reportRejected(context, rejected);
@@ -57,6 +58,7 @@ async function observe(
     const loaded = await loadDesired(context, config, []);
     return { states: context.recordedStates(config, snapshot, loaded.derivation.desired), loaded };
   }
+  requireManifests(config);
   await using node = await context.openNode(config, 'read');
   for (const note of node.notes) context.err(`note: ${note}\n`);
   const loaded = await loadDesired(context, config, await node.hostAddresses(context.signal));

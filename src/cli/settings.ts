@@ -197,7 +197,8 @@ function parseableDocument(document: unknown): unknown {
 }
 
 function settingValue(kind: SettingKind, given: string | readonly string[] | boolean): unknown {
-  if (kind === 'primaryOrList') return Array.isArray(given) && given[0] === 'primary' ? 'primary' : given;
+  if (kind === 'primaryOrList')
+    return Array.isArray(given) && given.length === 1 && given[0] === 'primary' ? 'primary' : given;
   if (kind === 'number') return /^\d+$/.test(String(given)) ? Number(given) : given;
   if (kind === 'boolean' || kind === 'autoOrBoolean') {
     return given === true || given === 'true' ? true : given === 'false' ? false : given;

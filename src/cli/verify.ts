@@ -1,9 +1,9 @@
 import { Option } from 'commander';
 import type { Operation } from '../dataplane/dataplane.ts';
-import { compareRejected, compareText } from '../model/rejected.ts';
+import { compareRejected } from '../model/rejected.ts';
 import { observeStages, operationsOf, planSync } from '../sync/sync-once.ts';
 import { EXIT, type ExitCode } from './context.ts';
-import { loadDesired, reportRejected } from './load-desired.ts';
+import { loadDesired, reportRejected, requireManifests } from './load-desired.ts';
 import { chosen, configOf, type Invocation, type Verb } from './verb.ts';
 
 export const verifyVerb: Verb = {
@@ -41,6 +41,7 @@ async function verify(invocation: Invocation): Promise<ExitCode> {
   const { context, given } = invocation;
   const format = chosen(given, 'output', ['text', 'json'], 'text');
   const config = await configOf(invocation);
+  requireManifests(config);
   await using node = await context.openNode(config, 'read');
   for (const note of node.notes) context.err(`note: ${note}\n`);
   const { derivation } = await loadDesired(context, config, await node.hostAddresses(context.signal));
@@ -53,7 +54,7 @@ async function verify(invocation: Invocation): Promise<ExitCode> {
     ...foreign.map(
       (subject) => ({ class: 'foreign', subject, detail: '', reason: 'not made by svcplane' }) as const,
     ),
-  ].sort((a, b) => ORDER[a.class] - ORDER[b.class] || compareText(a.subject, b.subject));
+  ].sort((a, b) => ORDER[a.class] - ORDER[b.class] || BY_NUMBER.compare(a.subject, b.subject));
   if (format === 'json') await context.out(`${JSON.stringify({ version: 1, drift, rejected }, null, 2)}\n`);
   else {
     reportRejected(context, rejected);
@@ -61,6 +62,9 @@ async function verify(invocation: Invocation): Promise<ExitCode> {
   }
   return drift.every((row) => row.class === 'foreign') ? EXIT.done : EXIT.changes;
 }
+
+/** 10.96.0.20 before 10.96.0.100, in any locale. */
+const BY_NUMBER = new Intl.Collator('en', { numeric: true });
 
 const ORDER = { missing: 0, altered: 1, stale: 2, foreign: 3 } as const satisfies Record<DriftClass, number>;
 

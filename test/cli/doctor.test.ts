@@ -28,18 +28,26 @@ describe('diagnose() finds', () => {
     },
     {
       name: 'a sysctl that apply will set, as no problem',
-      host: { sysctls: [{ name: 'net.ipv4.ip_forward', needs: '1', has: '0' }] },
+      host: { sysctls: [{ name: 'net.ipv4.ip_forward', needs: '1', has: '0', onlyForIpv6: false }] },
       found: [],
     },
     {
       name: 'a sysctl that nobody can set from here, with the line to run',
       host: {
-        sysctls: [{ name: 'net.ipv4.ip_forward', needs: '1', has: '0' }],
+        sysctls: [{ name: 'net.ipv4.ip_forward', needs: '1', has: '0', onlyForIpv6: false }],
         sysctlsWritable: { outcome: 'unsupported', reason: 'EROFS' },
       },
       found: [
         /^error: sysctl net.ipv4.ip_forward is 0, needs 1, .*read-only here \| on the host: sysctl -w net.ipv4.ip_forward=1$/,
       ],
+    },
+    {
+      name: 'one that only IPv6 Services need, as no more than a warning',
+      host: {
+        sysctls: [{ name: 'net.ipv6.conf.all.forwarding', needs: '1', has: '0', onlyForIpv6: true }],
+        sysctlsWritable: { outcome: 'unsupported', reason: 'EROFS' },
+      },
+      found: [/^warning: sysctl net.ipv6.conf.all.forwarding is 0, needs 1 for IPv6 Services, /],
     },
     {
       name: 'kube-proxy and kube-router by their links',
@@ -49,7 +57,7 @@ describe('diagnose() finds', () => {
     {
       name: 'the virtual servers of others, the first five by name',
       host: { foreignVirtualServers: ['a', 'b', 'c', 'd', 'e', 'f'] },
-      found: [/^warning: 6 virtual servers are not ours: a, b, c, d, e, … \|/],
+      found: [/^warning: virtual servers that are not ours \(6\): a, b, c, d, e, … \|/],
     },
     {
       name: 'that a route would do for 2,000 addresses',

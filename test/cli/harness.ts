@@ -21,7 +21,7 @@ export const HEALTHY_HOST: HostReport = {
   dummyLink: { outcome: 'supported' },
   sysctlsWritable: { outcome: 'supported' },
   stateDirectory: { outcome: 'supported', path: '/var/lib/svcplane' },
-  sysctls: [{ name: 'net.ipv4.ip_forward', needs: '1', has: '1' }],
+  sysctls: [{ name: 'net.ipv4.ip_forward', needs: '1', has: '1', onlyForIpv6: false }],
   links: ['lo', 'eth0'],
   foreignVirtualServers: [],
   boundAddresses: 0,

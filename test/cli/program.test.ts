@@ -135,6 +135,39 @@ describe('apply', () => {
   }
 });
 
+describe('what is served more widely than its owner may think', () => {
+  it('is said on standard error', async () => {
+    const spec = { externalIPs: ['198.51.100.7'], loadBalancerSourceRanges: ['192.0.2.0/24'] };
+    const file = cli.file('open.json', [service({ spec })]);
+    const { err } = await cli.run('plan', '-f', file, '--observed', 'empty');
+    expect(err).toMatch(
+      /^warning: externalIPs are served wherever they point \(Services: 1; CVE-2020-8554\)/m,
+    );
+    expect(err).toMatch(
+      /^warning: loadBalancerSourceRanges are not enforced by this version \(Services: 1\)/m,
+    );
+    expect(
+      (await cli.run('plan', '-f', file, '--observed', 'empty', '--external-ips-policy', 'deny')).err,
+    ).not.toMatch(/^warning: externalIPs/m);
+  });
+});
+
+describe('excluded ranges', () => {
+  it('get neither a virtual server nor an address', async () => {
+    const { out, err } = await cli.run(
+      'plan',
+      '-f',
+      manifests,
+      '--observed',
+      'empty',
+      '--exclude-cidrs',
+      '10.96.0.0/16',
+    );
+    expect(out).toBe('Plan: 0 to add, 0 to change, 0 to delete.\n');
+    expect(err).toMatch(/^rejected: Service web\/front: TCP 10.96.0.50:80: /m);
+  });
+});
+
 describe('verify', () => {
   it('classifies drift, and does not count what is foreign', async () => {
     await cli.run('apply', '-f', manifests);

@@ -11,12 +11,14 @@ export interface AddressesOptions {
   readonly interface: string;
   /** Whether ClusterIPs are bound one by one, or made local by one route per range. */
   readonly clusterIPs: 'bind' | 'route';
+  /** Addresses in these ranges are served by others, as while migrating from another proxy. */
+  readonly excludeCIDRs?: readonly Cidr[];
 }
 
 /** The addresses and routes that make `desired` local on this node. */
 export function project(desired: DesiredState, options: AddressesOptions): Projection<AddressRows> {
   const routing = options.clusterIPs === 'route' ? routableRanges(desired) : { ranges: [], refused: [] };
-  const addresses = new Map([...anchor(routing.ranges), ...boundAddresses(desired, routing.ranges)]);
+  const addresses = new Map([...anchor(routing.ranges), ...boundAddresses(desired, routing.ranges, options)]);
   const routes = new Map(
     routing.ranges.map((range): [string, RouteRow] => [
       formatCidr(range),
@@ -32,11 +34,16 @@ export function project(desired: DesiredState, options: AddressesOptions): Proje
 }
 
 /** A frontend whose address we make local, by an address of its own unless a route covers it. */
-function boundAddresses(desired: DesiredState, routed: readonly Cidr[]): Map<IpAddress, AddressRow> {
+function boundAddresses(
+  desired: DesiredState,
+  routed: readonly Cidr[],
+  { excludeCIDRs = [] }: AddressesOptions,
+): Map<IpAddress, AddressRow> {
   const services = new Map<IpAddress, Set<string>>();
   for (const virtualServer of desired.virtualServers.values()) {
     if (!virtualServer.bindAddress || isRouted(virtualServer, routed)) continue;
     const { address, service } = virtualServer;
+    if (excludeCIDRs.some((range) => cidrContains(range, address))) continue;
     const known = services.get(address);
     if (known) known.add(service);
     else services.set(address, new Set([service]));
