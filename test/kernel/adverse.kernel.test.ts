@@ -39,7 +39,7 @@ function expectOneLine(ended: Ended, line: RegExp): void {
 }
 
 describeWithIpvs('svcplane in adversity', () => {
-  describe.concurrent('apply', UNHURRIED, () => {
+  describe('apply', UNHURRIED, () => {
     const unprivileged = [
       { name: 'root without CAP_NET_ADMIN', under: ['setpriv', '--bounding-set=-net_admin'] },
       { name: 'a user', under: ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups'] },

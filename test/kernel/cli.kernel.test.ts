@@ -91,16 +91,22 @@ describeWithIpvs('svcplane on a kernel', () => {
     });
   });
 
-  describe.concurrent('apply PLANFILE', UNHURRIED, () => {
+  describe('apply PLANFILE', UNHURRIED, () => {
     const moves = [
-      { name: 'has a virtual server more', move: ['ipvsadm', '-A', '-t', '192.0.2.1:80', '-s', 'rr'] },
+      {
+        name: 'has a virtual server more',
+        move: ['ipvsadm', '-A', '-t', '192.0.2.1:80', '-s', 'rr'],
+        back: ['ipvsadm', '-D', '-t', '192.0.2.1:80'],
+      },
       {
         name: 'has another weight',
         move: ['ipvsadm', '-e', '-t', '10.96.0.1:80', '-r', '100.64.0.0:8080', '-m', '-w', '7'],
+        back: ['ipvsadm', '-e', '-t', '10.96.0.1:80', '-r', '100.64.0.0:8080', '-m', '-w', '1'],
       },
       {
         name: 'has lost an address',
         move: ['ip', 'address', 'del', '10.96.0.2/32', 'dev', 'svcplane0'],
+        back: ['ip', 'address', 'add', '10.96.0.2/32', 'dev', 'svcplane0'],
       },
     ];
 
@@ -133,15 +139,7 @@ describeWithIpvs('svcplane on a kernel', () => {
     it('refuses in one line when the kernel has moved, and changes nothing', async () => {
       const { small, file } = await hostWithPlan();
       using _ = small;
-      for (const { name, move } of moves) {
-        const recorded = await small.svcplane([
-          'plan',
-          '-f',
-          join(small.directory, 'four.json'),
-          '-o',
-          'json',
-        ]);
-        small.file('plan.json', recorded.stdout);
+      for (const { name, move, back } of moves) {
         small.run(move);
         const before = small.state();
         expect(await small.svcplane(['apply', file]), name).toMatchObject({
@@ -149,8 +147,10 @@ describeWithIpvs('svcplane on a kernel', () => {
           stdout: '',
           stderr: `svcplane: Cannot apply ${file}: the kernel has changed since it was made: plan again\n`,
         });
-        expect(small.state()).toEqual(before);
+        expect(small.state(), name).toEqual(before);
+        small.run(back);
       }
+      expect(await small.svcplane(['apply', file])).toMatchObject({ code: 0, stderr: '' });
     });
 
     it('refuses in one line what is no plan, and changes nothing', async () => {
@@ -159,7 +159,6 @@ describeWithIpvs('svcplane on a kernel', () => {
       const before = small.state();
       const edits = [
         { name: 'truncated', text: plan.slice(0, plan.length / 2), says: /^svcplane: Cannot read .*JSON/ },
-        { name: 'empty', text: '', says: /^svcplane: Cannot read .*JSON/ },
         {
           name: 'of another version',
           text: plan.replace('"version": 1', '"version": 2'),

@@ -58,7 +58,7 @@ function active(host: Host): boolean {
 const boundIn = (host: Host) => host.state().addresses.filter((line) => line.startsWith('svcplane0 '));
 
 describeWithIpvs('svcplane with connections open', () => {
-  describe.concurrent('apply', UNHURRIED, () => {
+  describe('apply', UNHURRIED, () => {
     it('keeps a vanished endpoint until its connection closes', async () => {
       const { host, manifests, ask, close } = await openConnection();
       using _ = host;

@@ -62,7 +62,7 @@ const OURS = ['-A -t 10.96.0.1:80 -s rr', '-a -t 10.96.0.1:80 -r 10.244.1.1:8080
 const LIFTED = ['-A -t 192.0.2.9:80 -s rr', '-a -t 192.0.2.9:80 -r 10.244.1.5:8080 -m -w 1'];
 
 describeWithIpvs('svcplane beside others', () => {
-  describe.concurrent('apply', UNHURRIED, () => {
+  describe('apply', UNHURRIED, () => {
     it('leaves what is foreign alone, and says by name what it could not have', async () => {
       using host = createForeignHost(FOREIGN_TABLE);
       const wanted = `${host.directory}/wanted.json`;

@@ -5,7 +5,11 @@ import { join } from 'node:path';
 import { SYSCTL_NAMES } from '../../src/dataplane/ipvs/sysctls.ts';
 import { createNamespace, type NetworkNamespace } from './probe.ts';
 
-/** For tests that start svcplane often: an emulated processor takes seconds for each, a busy one tens of them. */
+/**
+ * For tests that start svcplane often: an emulated processor takes seconds for each, a busy one tens of them. They
+ * must not run side by side: Linux 6.1 resumes a dump of IPVS by its position in a table that all network namespaces
+ * share, so that changes in one make a dump in another, that of `ipvsadm` too, skip rows without a sign.
+ */
 export const UNHURRIED = { timeout: 600_000 } as const;
 
 const SVCPLANE = join(import.meta.dirname, '../../scripts/svcplane');
