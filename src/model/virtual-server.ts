@@ -1,7 +1,7 @@
-import { compareAddresses, familyOf, type IpAddress, type IpFamily } from './address.ts';
+import { compareAddresses, familyOf, type IpAddress, type IpFamily, parseIpAddress } from './address.ts';
 import type { Brand } from './brand.ts';
 import type { Cidr } from './cidr.ts';
-import type { Port, Protocol } from './port.ts';
+import { type Port, type Protocol, parseProtocol } from './port.ts';
 import { compareText } from './rejected.ts';
 import type { Scheduler } from './scheduler.ts';
 
@@ -69,6 +69,18 @@ export function virtualServerKey(identity: VirtualServerIdentity): VirtualServer
       ? `${identity.protocol} ${formatEndpoint(identity.address, identity.port)}`
       : `FWM${identity.family === 'IPv4' ? 4 : 6} ${identity.firewallMark}`;
   return text as VirtualServerKey;
+}
+
+/** The identity that {@link virtualServerKey} made `key` from; undefined if it is none of its keys. */
+export function parseVirtualServerKey(key: string): VirtualServerIdentity | undefined {
+  const [, version, mark] = /^FWM([46]) (\d+)$/.exec(key) ?? [];
+  if (mark !== undefined) {
+    return { kind: 'firewallMark', family: version === '4' ? 'IPv4' : 'IPv6', firewallMark: Number(mark) };
+  }
+  const [, name, bracketed, plain, port] = /^(\w+) (?:\[([^\]]+)\]|([^:]+)):(\d+)$/.exec(key) ?? [];
+  const protocol = parseProtocol(name);
+  const address = parseIpAddress(bracketed ?? plain);
+  return protocol && address && { kind: 'address', address, port: Number(port), protocol };
 }
 
 /** The key of a real server. */

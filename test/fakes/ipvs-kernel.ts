@@ -45,9 +45,21 @@ export class FakeIpvsKernel implements IpvsKernel {
   readonly #services = new Map<VirtualServerKey, Service>();
   readonly #unavailable = new Set<Scheduler>();
 
+  /** How many of the next dumps pass over the first virtual server, as when the table changes meanwhile. */
+  tornDumps = 0;
+
+  async has(identity: VirtualServerIdentity): Promise<boolean> {
+    return this.#services.has(virtualServerKey(identity));
+  }
+
   async dump(signal: AbortSignal): Promise<KernelState> {
     signal.throwIfAborted();
-    return { virtualServers: this.table(), unavailableSchedulers: new Set(this.#unavailable) };
+    const isTorn = this.tornDumps > 0;
+    if (isTorn) this.tornDumps -= 1;
+    return {
+      virtualServers: this.table().slice(isTorn ? 1 : 0),
+      unavailableSchedulers: new Set(this.#unavailable),
+    };
   }
 
   async execute(requests: readonly KernelRequest[], signal: AbortSignal): Promise<readonly KernelAnswer[]> {

@@ -150,7 +150,11 @@ export class ScenarioNode {
 
   #assemble(): Dataplanes {
     return assembleDataplanes(this.#config, {
-      kernel: { dump: (signal) => this.#ipvs.dump(signal), execute: this.#execute },
+      kernel: {
+        dump: (signal) => this.#ipvs.dump(signal),
+        has: (identity) => this.#ipvs.has(identity),
+        execute: this.#execute,
+      },
       links: this.#links,
       ledger: this.#ledger,
       nowMs: () => this.#nowMs,

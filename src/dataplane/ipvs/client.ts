@@ -1,10 +1,12 @@
 import type { Scheduler } from '../../model/scheduler.ts';
+import type { VirtualServerIdentity } from '../../model/virtual-server.ts';
 import type { GenlClient } from '../../netlink/client.ts';
 import type { GenlRequest } from '../../netlink/genl.ts';
 import {
   decodeDestination,
   decodeService,
   getDestinations,
+  getService,
   getServices,
 } from '../../netlink/ipvs-messages.ts';
 import type { NetlinkMessage } from '../../netlink/message.ts';
@@ -17,7 +19,7 @@ import {
   type KernelVirtualServer,
   missingScheduler,
 } from './kernel.ts';
-import { decodeConfig, decodeIdentity, decodeRealServer, encodeRequest } from './wire.ts';
+import { decodeConfig, decodeIdentity, decodeRealServer, encodeIdentity, encodeRequest } from './wire.ts';
 
 /** The kernel's IPVS table over generic netlink; remembers which schedulers it could not have. */
 export class NetlinkIpvsKernel implements IpvsKernel {
@@ -46,6 +48,14 @@ export class NetlinkIpvsKernel implements IpvsKernel {
       virtualServers.push({ identity, config: decodeConfig(service), realServers });
     }
     return { virtualServers, unavailableSchedulers: new Set(this.#unavailableSchedulers) };
+  }
+
+  async has(identity: VirtualServerIdentity): Promise<boolean> {
+    const answer = this.#client.query(getService(encodeIdentity(identity)), decodeService);
+    if (answer.outcome === 'ok') return true;
+    const refusal = answer.outcome === 'refused' ? answer : undefined;
+    if (refusal?.code === 'ESRCH') return false;
+    throw new NetlinkRequestError('look up a virtual server of IPVS', refusal);
   }
 
   /** Many requests per send, as the client slices them. */

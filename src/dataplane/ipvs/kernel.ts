@@ -47,6 +47,8 @@ export interface KernelState {
 export interface IpvsKernel {
   /** Reads the whole table. @throws if the kernel has no IPVS, or the caller may not read it */
   dump(signal: AbortSignal): Promise<KernelState>;
+  /** Whether there is such a virtual server now. @throws as `dump` */
+  has(identity: VirtualServerIdentity): Promise<boolean>;
   /**
    * Executes in order, one answer per request; a refusal does not stop those after it.
    * @throws if the socket is broken: then nothing is known of `requests`

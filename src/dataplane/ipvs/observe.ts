@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
+import { parseVirtualServerKey, virtualServerKey } from '../../model/virtual-server.ts';
 import type { Ledger, LedgerAccess } from '../ledger.ts';
-import type { IpvsKernel } from './kernel.ts';
+import type { IpvsKernel, KernelState } from './kernel.ts';
 import { joinLedger, type StaleEntries, staleEntries } from './ownership.ts';
 import type { IpvsRows } from './rows.ts';
 import { SYSCTL_NAMES } from './sysctls.ts';
@@ -26,7 +27,7 @@ export async function observeIpvs(
   signal: AbortSignal,
 ): Promise<Observation> {
   const observedAtMs = nowMs();
-  const state = await kernel.dump(signal);
+  const state = await dumpWhole(kernel, ledgerAccess.read(), signal);
   // After the dump, for reaching the family loads ip_vs, and with it come its sysctls.
   const sysctls = new Map<string, string>();
   for (const name of SYSCTL_NAMES) {
@@ -36,6 +37,31 @@ export async function observeIpvs(
   const ledger: Ledger = ledgerAccess.read();
   const rows = joinLedger(state, sysctls, ledger, observedAtMs);
   return { rows, stale: staleEntries(ledger, rows) };
+}
+
+/** While somebody changes the table in a loop there may be no whole dump of it. */
+const MAX_DUMPS = 5;
+
+/**
+ * A dump that misses nothing of ours. The kernel resumes a dump by position in a table that all network namespaces
+ * share, and does not say when it has changed meanwhile (net/netfilter/ipvs/ip_vs_ctl.c ip_vs_genl_dump_services):
+ * rows are passed over. A row of ours that seems gone would lose its owner for good, so it is asked for by name.
+ */
+async function dumpWhole(kernel: IpvsKernel, ledger: Ledger, signal: AbortSignal): Promise<KernelState> {
+  for (let dumps = 1; dumps <= MAX_DUMPS; dumps++) {
+    const state = await kernel.dump(signal);
+    if (!(await missesOurs(kernel, state, ledger))) return state;
+  }
+  throw new Error(`Cannot read IPVS: its table changed during each of ${MAX_DUMPS} dumps: try again`);
+}
+
+async function missesOurs(kernel: IpvsKernel, state: KernelState, ledger: Ledger): Promise<boolean> {
+  const seen = new Set(state.virtualServers.map(({ identity }) => virtualServerKey(identity)));
+  for (const key of ledger.virtualServers.keys()) {
+    const identity = seen.has(key) ? undefined : parseVirtualServerKey(key);
+    if (identity && (await kernel.has(identity))) return true;
+  }
+  return false;
 }
 
 /** {@link ReadSysctl} through /proc/sys. */

@@ -92,7 +92,8 @@ export function decodeRealServer(destination: messages.Destination): KernelRealS
   return { config, activeConnections, inactiveConnections, persistentConnections };
 }
 
-function encodeIdentity(identity: VirtualServerIdentity): messages.ServiceIdentity {
+/** How a request names a virtual server. */
+export function encodeIdentity(identity: VirtualServerIdentity): messages.ServiceIdentity {
   if (identity.kind === 'firewallMark') {
     return { family: familyToWire(identity.family), fwmark: identity.firewallMark };
   }

@@ -50,6 +50,26 @@ describe('observeIpvs()', () => {
       never,
     );
 
+  it('dumps again while a row of ours is passed over, and gives up in the end', async () => {
+    const kernel = kernelWithBoth();
+    const look = () =>
+      observeIpvs(
+        kernel,
+        ledger,
+        () => undefined,
+        () => NOW_MS,
+        never,
+      );
+    kernel.tornDumps = 2;
+    const { rows, stale } = await look();
+    expect([...rows.virtualServers.keys()]).toEqual([OURS.key, FOREIGN.key]);
+    expect(stale.virtualServers).toEqual([gone.key]);
+    kernel.tornDumps = Number.POSITIVE_INFINITY;
+    await expect(look()).rejects.toThrow(
+      'Cannot read IPVS: its table changed during each of 5 dumps: try again',
+    );
+  });
+
   it('tells ours from foreign by the ledger, and drains only where ours have weight 0', async () => {
     const { rows } = await observe();
     expect(rows.observedAtMs).toBe(NOW_MS);

@@ -33,7 +33,7 @@ export function worldOf(observed: IpvsRows) {
   const dataplaneOn = (execute: IpvsKernel['execute']) =>
     createIpvsDataplane(
       {
-        kernel: { dump: (signal) => kernel.dump(signal), execute },
+        kernel: { dump: (signal) => kernel.dump(signal), has: (identity) => kernel.has(identity), execute },
         ledger,
         nowMs: () => nowMs,
         readSysctl: sysctls.read,
