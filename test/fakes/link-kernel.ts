@@ -1,12 +1,15 @@
-import type {
-  KernelAddress,
-  KernelAnswer,
-  KernelLink,
-  KernelRoute,
-  LinkKernel,
+import {
+  type KernelAddress,
+  type KernelAnswer,
+  type KernelLink,
+  type KernelRoute,
+  type LinkChange,
+  type LinkKernel,
+  MAX_CHANGES,
 } from '../../src/dataplane/addresses/kernel.ts';
 import { hostPrefixLength } from '../../src/dataplane/addresses/rows.ts';
 import { familyOf, type IpAddress } from '../../src/model/address.ts';
+import { unreachable } from '../../src/model/brand.ts';
 
 /** What a change meets before the kernel sees it. */
 export interface LinkKernelFaults {
@@ -21,6 +24,8 @@ const refused = (code: string): KernelAnswer => ({ outcome: 'refused', code });
 export class FakeLinkKernel implements LinkKernel {
   /** Changes asked for, refused ones included. */
   readonly changes: string[] = [];
+  /** How many changes each call asked for. */
+  readonly batches: number[] = [];
   faults: LinkKernelFaults | undefined;
   /** False: like a kernel without the dummy module. */
   hasDummy = true;
@@ -67,84 +72,72 @@ export class FakeLinkKernel implements LinkKernel {
     return [...this.#routes];
   }
 
-  addDummy(name: string): Promise<KernelAnswer> {
-    return this.#change(`addDummy ${name}`, () => {
-      if (this.#links.some((link) => link.name === name)) return refused('EEXIST');
-      if (!this.hasDummy) return refused('EOPNOTSUPP');
-      this.foreignLink(name, 'dummy');
-      return OK;
+  async change(changes: readonly LinkChange[]): Promise<readonly KernelAnswer[]> {
+    if (changes.length > MAX_CHANGES) throw new RangeError(`${changes.length} changes`);
+    if (changes.length > 0) this.batches.push(changes.length);
+    return changes.map((change) => {
+      const text = `${change.change} ${subjectOf(change)}`;
+      this.changes.push(text);
+      const code = this.faults?.before(text);
+      return code === undefined ? this.#execute(change) : refused(code);
     });
   }
 
-  setUp(linkIndex: number): Promise<KernelAnswer> {
-    return this.#change(`setUp ${linkIndex}`, () => {
-      if (!this.#has(linkIndex)) return refused('ENODEV');
-      this.#links = this.#links.map((link) => (link.index === linkIndex ? { ...link, isUp: true } : link));
-      return OK;
-    });
+  #execute(change: LinkChange): KernelAnswer {
+    if (change.change === 'addDummy') return this.#addDummy(change.name);
+    const { linkIndex } = change;
+    if (change.change === 'deleteRoute') return this.#deleteRoute(linkIndex, change.prefix);
+    if (!this.#links.some((link) => link.index === linkIndex)) return refused('ENODEV');
+    switch (change.change) {
+      case 'setUp':
+        this.#links = this.#links.map((link) => (link.index === linkIndex ? { ...link, isUp: true } : link));
+        return OK;
+      case 'deleteLink':
+        return this.#deleteLink(linkIndex);
+      case 'addAddress':
+        if (this.#find(linkIndex, change.address)) return refused('EEXIST');
+        this.foreignAddress(linkIndex, change.address, hostPrefixLength(change.address));
+        return OK;
+      case 'deleteAddress':
+        return this.#deleteAddress(linkIndex, change.address);
+      case 'addRoute': {
+        const exists = this.#routes.some(({ prefix }) => prefix === change.prefix);
+        return this.#refusalOf(change) ?? (exists ? refused('EEXIST') : this.#putRoute(change));
+      }
+      case 'replaceRoute':
+        return this.#refusalOf(change) ?? this.#putRoute(change);
+      default:
+        return unreachable(change);
+    }
   }
 
-  deleteLink(linkIndex: number): Promise<KernelAnswer> {
-    return this.#change(`deleteLink ${linkIndex}`, () => {
-      if (!this.#has(linkIndex)) return refused('ENODEV');
-      this.#links = this.#links.filter((link) => link.index !== linkIndex);
-      this.#addresses = this.#addresses.filter((address) => address.linkIndex !== linkIndex);
-      this.#routes = this.#routes.filter((route) => route.linkIndex !== linkIndex);
-      return OK;
-    });
+  #addDummy(name: string): KernelAnswer {
+    if (this.#links.some((link) => link.name === name)) return refused('EEXIST');
+    if (!this.hasDummy) return refused('EOPNOTSUPP');
+    this.foreignLink(name, 'dummy');
+    return OK;
   }
 
-  addAddress(linkIndex: number, address: IpAddress): Promise<KernelAnswer> {
-    return this.#change(`addAddress ${address}`, () => {
-      if (!this.#has(linkIndex)) return refused('ENODEV');
-      if (this.#find(linkIndex, address)) return refused('EEXIST');
-      this.foreignAddress(linkIndex, address, hostPrefixLength(address));
-      return OK;
-    });
+  #deleteLink(linkIndex: number): KernelAnswer {
+    this.#links = this.#links.filter((link) => link.index !== linkIndex);
+    this.#addresses = this.#addresses.filter((address) => address.linkIndex !== linkIndex);
+    this.#routes = this.#routes.filter((route) => route.linkIndex !== linkIndex);
+    return OK;
   }
 
-  deleteAddress(linkIndex: number, address: IpAddress): Promise<KernelAnswer> {
-    return this.#change(`deleteAddress ${address}`, () => {
-      if (!this.#has(linkIndex)) return refused('ENODEV');
-      const found = this.#find(linkIndex, address);
-      if (!found) return refused('EADDRNOTAVAIL');
-      this.#addresses = this.#addresses.filter((entry) => entry !== found);
-      if (familyOf(address) === 'IPv4') this.#dropRoutesWithoutAddress(linkIndex);
-      return OK;
-    });
+  #deleteAddress(linkIndex: number, address: IpAddress): KernelAnswer {
+    const found = this.#find(linkIndex, address);
+    if (!found) return refused('EADDRNOTAVAIL');
+    this.#addresses = this.#addresses.filter((entry) => entry !== found);
+    if (familyOf(address) === 'IPv4') this.#dropRoutesWithoutAddress(linkIndex);
+    return OK;
   }
 
-  addRoute(route: KernelRoute): Promise<KernelAnswer> {
-    return this.#change(`addRoute ${route.prefix}`, () => {
-      const exists = this.#routes.some(({ prefix }) => prefix === route.prefix);
-      return this.#refusalOf(route) ?? (exists ? refused('EEXIST') : this.#putRoute(route));
-    });
-  }
-
-  replaceRoute(route: KernelRoute): Promise<KernelAnswer> {
-    return this.#change(
-      `replaceRoute ${route.prefix}`,
-      () => this.#refusalOf(route) ?? this.#putRoute(route),
-    );
-  }
-
-  deleteRoute(linkIndex: number, prefix: string): Promise<KernelAnswer> {
-    return this.#change(`deleteRoute ${prefix}`, () => {
-      const found = this.#routes.find((route) => route.linkIndex === linkIndex && route.prefix === prefix);
-      if (!found) return refused('ESRCH');
-      this.#routes = this.#routes.filter((route) => route !== found);
-      return OK;
-    });
-  }
-
-  async #change(text: string, effect: () => KernelAnswer): Promise<KernelAnswer> {
-    this.changes.push(text);
-    const code = this.faults?.before(text);
-    return code === undefined ? effect() : refused(code);
-  }
-
-  #has(linkIndex: number): boolean {
-    return this.#links.some((link) => link.index === linkIndex);
+  #deleteRoute(linkIndex: number, prefix: string): KernelAnswer {
+    const found = this.#routes.find((route) => route.linkIndex === linkIndex && route.prefix === prefix);
+    if (!found) return refused('ESRCH');
+    this.#routes = this.#routes.filter((route) => route !== found);
+    return OK;
   }
 
   #find(linkIndex: number, address: IpAddress): KernelAddress | undefined {
@@ -167,14 +160,20 @@ export class FakeLinkKernel implements LinkKernel {
 
   #refusalOf({ linkIndex, source }: KernelRoute): KernelAnswer | undefined {
     const link = this.#links.find(({ index }) => index === linkIndex);
-    if (!link) return refused('ENODEV');
-    if (!link.isUp) return refused('ENETDOWN');
+    if (!link?.isUp) return refused('ENETDOWN');
     const isLocal = source === null || this.#addresses.some(({ address }) => address === source);
     return isLocal ? undefined : refused('EINVAL');
   }
 
-  #putRoute(route: KernelRoute): KernelAnswer {
-    this.#routes = [...this.#routes.filter(({ prefix }) => prefix !== route.prefix), route];
+  #putRoute({ linkIndex, prefix, source }: KernelRoute): KernelAnswer {
+    const others = this.#routes.filter((route) => route.prefix !== prefix);
+    this.#routes = [...others, { linkIndex, prefix, source }];
     return OK;
   }
+}
+
+function subjectOf(change: LinkChange): string | number {
+  if ('address' in change) return change.address;
+  if ('prefix' in change) return change.prefix;
+  return 'name' in change ? change.name : change.linkIndex;
 }

@@ -2,9 +2,10 @@ import { spawnSync } from 'node:child_process';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { openLinkKernel } from '../../src/dataplane/addresses/client.ts';
 import { addressesDataplane } from '../../src/dataplane/addresses/index.ts';
-import type { KernelAnswer, LinkKernel } from '../../src/dataplane/addresses/kernel.ts';
+import { type KernelAnswer, type LinkKernel, MAX_CHANGES } from '../../src/dataplane/addresses/kernel.ts';
 import { type AddressRows, canonical, emptyRows } from '../../src/dataplane/addresses/rows.ts';
 import { desiredWith, ip, ours, route, rowsWith } from '../dataplane/addresses/fixtures.ts';
+import { ask, refusalsOf } from '../dataplane/addresses/link-changes.ts';
 import { MemoryLedger } from '../fakes/ledger.ts';
 import { FakeLinkKernel } from '../fakes/link-kernel.ts';
 import { run } from './probe.ts';
@@ -57,23 +58,6 @@ function shownRoutes(): string[] {
 
 const exists = (link: string): boolean => spawnSync('ip', ['link', 'show', link]).status === 0;
 
-/** The same kernel, counting the changes it is asked for. */
-function counting(kernel: LinkKernel): { readonly kernel: LinkKernel; readonly changes: () => number } {
-  let changes = 0;
-  const isChange = (name: string | symbol) => /^(add(?!resses)|delete|set|replace)/.test(String(name));
-  const proxy = new Proxy(kernel, {
-    get(target, name) {
-      const method: unknown = Reflect.get(target, name);
-      if (typeof method !== 'function') return method;
-      return (...args: unknown[]) => {
-        if (isChange(name)) changes += 1;
-        return Reflect.apply(method, target, args);
-      };
-    },
-  });
-  return { kernel: proxy, changes: () => changes };
-}
-
 describe('addresses', options, () => {
   beforeEach(() => {
     run(['ip', 'link', 'set', 'lo', 'up']);
@@ -109,8 +93,7 @@ describe('addresses', options, () => {
   });
 
   it('apply() makes what ip shows, and nothing the second time', async () => {
-    await using opened = openLinkKernel();
-    const { kernel, changes } = counting(opened);
+    await using kernel = openLinkKernel();
     const ledger = new MemoryLedger();
     const { rows } = await sync(kernel, ledger, WANTED);
     expect(shownNames(LINK)).toEqual(['10.96.0.9/32', '10.96.0.10/32', '10.97.0.0/32', 'fd00::9/128']);
@@ -120,9 +103,9 @@ describe('addresses', options, () => {
     expect(shownRoutes()).toEqual(['local 10.97.0.0/16 src 192.0.2.10', 'local fd01::/112 src 2001:db8::10']);
     expect(canonical(rows)).toBe(canonical(WANTED));
 
-    const before = [changes(), ledger.writes];
+    const before = [kernel.traffic().writeMessages, ledger.writes];
     await sync(kernel, ledger, WANTED);
-    expect([changes(), ledger.writes]).toEqual(before);
+    expect([kernel.traffic().writeMessages, ledger.writes]).toEqual(before);
   });
 
   it('apply() makes addresses and routes that answer on this node', async () => {
@@ -198,18 +181,82 @@ describe('addresses', options, () => {
     expect(shownNames(LINK)).toEqual([]);
   });
 
+  it('binds 600 addresses with at most one send per 64, the look-up of the link included', async () => {
+    await using kernel = openLinkKernel();
+    const frontends = Array.from({ length: 600 }, (_, i) => ({ address: `10.96.${i >> 8}.${i & 255}` }));
+    const options = { interface: LINK, clusterIPs: 'bind' } as const;
+    const dataplane = addressesDataplane(kernel, new MemoryLedger(), options);
+    const { rows: wanted } = dataplane.project(desiredWith(frontends));
+    const { make } = dataplane.plan(await dataplane.observe(NEVER), wanted);
+    const before = kernel.traffic();
+    await dataplane.apply(make, NEVER);
+    const { writeSends, writeMessages, readSends } = kernel.traffic();
+    expect(writeMessages).toBe(601);
+    expect(writeSends + readSends - before.readSends).toBeLessThanOrEqual(600 / 64);
+    expect(shownAddresses(LINK)).toHaveLength(600);
+  });
+
+  it('change() answers a whole batch of refusals, each with its own', async () => {
+    await using kernel = openLinkKernel();
+    await ask(kernel, { change: 'addDummy', name: LINK });
+    const linkIndex = (await kernel.link(LINK))?.index ?? -1;
+    const addresses = Array.from({ length: MAX_CHANGES }, (_, i) => ip(`fd00::${i.toString(16)}`));
+    const taken = addresses.filter((_, i) => i % 3 === 0);
+    await kernel.change(taken.map((address) => ({ change: 'addAddress', linkIndex, address })));
+    const add = addresses.map((address) => ({ change: 'addAddress', linkIndex, address }) as const);
+    const codes = (answers: readonly KernelAnswer[]) =>
+      answers.map((answer) => (answer.outcome === 'ok' ? 'ok' : answer.code));
+    expect(codes(await kernel.change(add))).toEqual(add.map((_, i) => (i % 3 === 0 ? 'EEXIST' : 'ok')));
+    expect(codes(await kernel.change(add))).toEqual(add.map(() => 'EEXIST'));
+    const routes = addresses.map((address) => {
+      const source = ip('2001:db8::77');
+      return { change: 'addRoute', linkIndex, prefix: `${address}/128`, source } as const;
+    });
+    expect(codes(await kernel.change(routes))).toEqual(routes.map(() => 'EINVAL'));
+    expect(shownAddresses(LINK)).toHaveLength(MAX_CHANGES);
+  });
+
+  it('change() keeps the order of calls that do not wait for each other', async () => {
+    await using kernel = openLinkKernel();
+    await ask(kernel, { change: 'addDummy', name: LINK });
+    const linkIndex = (await kernel.link(LINK))?.index ?? -1;
+    const entry = { linkIndex, address: ip('10.96.0.9') };
+    const add = { change: 'addAddress', ...entry } as const;
+    const remove = { change: 'deleteAddress', ...entry } as const;
+    const answers = await Promise.all([[add, remove], [remove, add], [add]].map((it) => kernel.change(it)));
+    expect(answers.flat().map((answer) => (answer.outcome === 'ok' ? 'ok' : answer.code))).toEqual([
+      'ok',
+      'ok',
+      'EADDRNOTAVAIL',
+      'ok',
+      'EEXIST',
+    ]);
+  });
+
+  it('change() refuses more than fit into one exchange', async () => {
+    await using kernel = openLinkKernel();
+    const tooMany = Array.from(
+      { length: MAX_CHANGES + 1 },
+      () => ({ change: 'setUp', linkIndex: 1 }) as const,
+    );
+    await expect(kernel.change(tooMany)).rejects.toThrow(RangeError);
+  });
+
   it('the kernel drops IPv4 routes, but no IPv6 routes, with the last address of their family', async () => {
     await using kernel = openLinkKernel();
     const fake = new FakeLinkKernel();
     for (const either of [kernel, fake]) {
-      await either.addDummy(LINK);
+      await ask(either, { change: 'addDummy', name: LINK });
       const linkIndex = (await either.link(LINK))?.index ?? -1;
-      for (const prefix of ['10.97.0.0/16', 'fd01::/112'])
-        await either.addRoute({ linkIndex, prefix, source: null });
-      for (const address of [ip('10.96.0.9'), ip('fd00::9')]) {
-        await either.addAddress(linkIndex, address);
-        await either.deleteAddress(linkIndex, address);
-      }
+      await either.change([
+        ...['10.97.0.0/16', 'fd01::/112'].map(
+          (prefix) => ({ change: 'addRoute', linkIndex, prefix, source: null }) as const,
+        ),
+        ...[ip('10.96.0.9'), ip('fd00::9')].flatMap((address) => [
+          { change: 'addAddress', linkIndex, address } as const,
+          { change: 'deleteAddress', linkIndex, address } as const,
+        ]),
+      ]);
       expect((await either.localRoutes()).map(({ prefix }) => prefix)).toEqual(['fd01::/112']);
     }
   });
@@ -218,7 +265,7 @@ describe('addresses', options, () => {
     await using kernel = openLinkKernel();
     const fake = new FakeLinkKernel();
     fake.foreignAddress(fake.foreignLink(UPLINK, 'dummy'), ip('192.0.2.10'), 24);
-    expect(await refusalsOf(kernel)).toEqual(await refusalsOf(fake));
+    expect(await refusalsOf(kernel, LINK, UPLINK)).toEqual(await refusalsOf(fake, LINK, UPLINK));
   });
 
   it('answers EPERM to a change without privilege', async () => {
@@ -226,50 +273,12 @@ describe('addresses', options, () => {
     await kernel.links();
     process.seteuid?.(65_534);
     try {
-      expect(await kernel.addDummy(LINK)).toEqual({ outcome: 'refused', code: 'EPERM' });
+      expect(await ask(kernel, { change: 'addDummy', name: LINK })).toEqual({
+        outcome: 'refused',
+        code: 'EPERM',
+      });
     } finally {
       process.seteuid?.(0);
     }
   });
 });
-
-/** The answers to one script of changes that meets every refusal we know of. */
-async function refusalsOf(kernel: LinkKernel): Promise<readonly KernelAnswer[]> {
-  const indexOf = async (name: string) => (await kernel.link(name))?.index ?? -1;
-  const none = 9999;
-  const uplink = await indexOf(UPLINK);
-  const answers = [await kernel.addDummy(LINK), await kernel.addDummy(LINK)];
-  const link = await indexOf(LINK);
-  const v4 = ip('10.96.0.9');
-  const v6 = ip('fd00::9');
-  const prefix = '10.97.0.0/16';
-  const steps = [
-    () => kernel.setUp(none),
-    () => kernel.deleteLink(none),
-    () => kernel.addAddress(none, v4),
-    () => kernel.addAddress(link, v4),
-    () => kernel.addAddress(link, v4),
-    () => kernel.addAddress(uplink, v4),
-    () => kernel.addAddress(link, v6),
-    () => kernel.addAddress(link, v6),
-    () => kernel.deleteAddress(none, v4),
-    () => kernel.deleteAddress(link, v4),
-    () => kernel.deleteAddress(link, v4),
-    () => kernel.deleteAddress(link, v6),
-    () => kernel.deleteAddress(link, v6),
-    () => kernel.addRoute({ linkIndex: none, prefix, source: null }),
-    () => kernel.addRoute({ linkIndex: link, prefix, source: ip('192.0.2.77') }),
-    () => kernel.addRoute({ linkIndex: link, prefix, source: ip('192.0.2.10') }),
-    () => kernel.addRoute({ linkIndex: link, prefix, source: null }),
-    () => kernel.addRoute({ linkIndex: uplink, prefix, source: null }),
-    () => kernel.replaceRoute({ linkIndex: link, prefix, source: ip('192.0.2.77') }),
-    () => kernel.replaceRoute({ linkIndex: link, prefix, source: null }),
-    () => kernel.deleteRoute(link, prefix),
-    () => kernel.deleteRoute(link, prefix),
-    () => kernel.deleteLink(link),
-    () => kernel.deleteLink(link),
-    () => kernel.deleteAddress(uplink, v4),
-  ];
-  for (const step of steps) answers.push(await step());
-  return answers;
-}

@@ -1,19 +1,16 @@
 import type { ApplyReport, Executors, RefusedOp } from '../dataplane.ts';
 import type { LedgerAccess } from '../ledger.ts';
-import type { KernelAnswer, LinkKernel } from './kernel.ts';
+import { type KernelAnswer, type LinkChange, type LinkKernel, MAX_CHANGES } from './kernel.ts';
 import type { AddressOp, AddressOps } from './ops.ts';
 import { enterInLedger, strikeFromLedger } from './ownership.ts';
 import { isDoneAlready, refusalMessage, stopsTheRest } from './refusals.ts';
 
-/**
- * Requests in flight at once: enough to hide the round trip; few enough that their answers, about 1 KiB of receive
- * buffer each, fit into the 416 KiB that an unprivileged socket may have.
- */
-const MAX_IN_FLIGHT = 256;
+const OK: KernelAnswer = { outcome: 'ok' };
+const NO_SUCH_LINK: KernelAnswer = { outcome: 'refused', code: 'ENODEV' };
 
 /**
- * Executes in order, those of one kind in slices. The ledger is written at most twice: before the first change, with
- * what is about to be made, and after the last, without what is gone.
+ * Executes in order, those of one kind in batches; the signal is checked before each. The ledger is written at most
+ * twice: before the first change, with what is about to be made, and after the last, without what is gone.
  * @throws if the ledger can't be written, then nothing was changed; or if the channel to the kernel broke
  */
 export async function apply(
@@ -36,12 +33,13 @@ async function executeAll(
 ): Promise<ApplyReport<AddressOp>> {
   const acknowledged: AddressOp[] = [];
   const refused: RefusedOp<AddressOp>[] = [];
+  const indexOf = linkIndexes(kernel);
   let next = 0;
   let stopped = false;
   while (next < ops.length && !stopped && !signal.aborted) {
     const slice = sliceFrom(ops, next);
     next += slice.length;
-    for (const [op, answer] of await executeSlice(kernel, slice)) {
+    for (const [op, answer] of await executeSlice(kernel, indexOf, slice)) {
       if (answer.outcome === 'ok' || isDoneAlready(op, answer.code)) {
         acknowledged.push(op);
         continue;
@@ -54,54 +52,80 @@ async function executeAll(
   return { acknowledged, refused, notAttempted: ops.slice(next) };
 }
 
-/** The first goes alone: what meets every operation, as a missing privilege, is then reported once. */
+/**
+ * Operations of one kind on one link. The first of all goes alone: what meets every operation, as a missing
+ * privilege, is then reported once.
+ */
 function sliceFrom(ops: readonly AddressOp[], start: number): readonly AddressOp[] {
-  const name = ops[start]?.op;
-  const limit = start === 0 ? 1 : start + MAX_IN_FLIGHT;
-  let end = start + 1;
-  while (end < limit && ops[end]?.op === name) end++;
-  return ops.slice(start, end);
+  const slice = ops.slice(start, start + (start === 0 ? 1 : MAX_CHANGES));
+  const [first] = slice;
+  const end = slice.findIndex((op) => first && (op.op !== first.op || linkOf(op) !== linkOf(first)));
+  return end < 0 ? slice : slice.slice(0, end);
 }
 
-/** @param slice operations of one kind, so that one look-up of the link serves all */
+/** Of an existing link that the operation is about. */
+function linkOf(op: AddressOp): string | undefined {
+  return 'link' in op && op.op !== 'addLink' ? op.link : undefined;
+}
+
+/** Looks each link up until it is there, then no more: an index is never another link's. */
+function linkIndexes(kernel: LinkKernel): (link: string) => Promise<number | undefined> {
+  const known = new Map<string, number>();
+  return async (link) => {
+    const index = known.get(link) ?? (await kernel.link(link))?.index;
+    if (index !== undefined) known.set(link, index);
+    return index;
+  };
+}
+
+/** @param slice operations of one kind on one link */
 async function executeSlice(
   kernel: LinkKernel,
+  indexOf: (link: string) => Promise<number | undefined>,
   slice: readonly AddressOp[],
 ): Promise<readonly (readonly [AddressOp, KernelAnswer])[]> {
-  const name = slice.find((op): op is Extract<AddressOp, { link: string }> => 'link' in op)?.link;
-  const index = name === undefined ? undefined : (await kernel.link(name))?.index;
-  const executors = executorsOn(kernel, index);
-  return await Promise.all(slice.map(async (op) => [op, await execute(executors, op)] as const));
+  const link = slice[0] && linkOf(slice[0]);
+  const linkIndex = link === undefined ? 0 : await indexOf(link);
+  if (linkIndex === undefined) return slice.map((op) => [op, NO_SUCH_LINK]);
+  const executors = changesOn(linkIndex);
+  const changes = slice.map((op) => changeFor(executors, op));
+  // What is in the ledger alone has no change, and no slice mixes the two.
+  const answers = await kernel.change(changes.filter((change) => change !== undefined));
+  return slice.map((op, i) => [op, changes[i] === undefined ? OK : answerTo(op, answers[i])]);
+}
+
+function answerTo(op: AddressOp, answer: KernelAnswer | undefined): KernelAnswer {
+  if (answer === undefined) throw new Error(`The kernel gave no answer to ${op.op} ${op.subject}`);
+  return answer;
 }
 
 /** Generic, so that the compiler sees that an operation and its executor have the same name. */
-function execute<Name extends keyof AddressOps>(
-  executors: { readonly [N in Name]: (op: Extract<AddressOp, { op: N }>) => Promise<KernelAnswer> },
+function changeFor<Name extends keyof AddressOps>(
+  executors: {
+    readonly [N in Name]: (op: Extract<AddressOp, { op: N }>) => LinkChange | undefined;
+  },
   op: Extract<AddressOp, { op: Name }>,
-): Promise<KernelAnswer> {
+): LinkChange | undefined {
   return executors[op.op](op);
 }
 
-/** @param index of the link that the operations name; undefined if there is none */
-function executorsOn(
-  kernel: LinkKernel,
-  index: number | undefined,
-): Executors<AddressOps, Promise<KernelAnswer>> {
-  const onLink = (change: (linkIndex: number) => Promise<KernelAnswer>): Promise<KernelAnswer> =>
-    index === undefined ? Promise.resolve({ outcome: 'refused', code: 'ENODEV' }) : change(index);
-  const ledgerOnly = async (): Promise<KernelAnswer> => ({ outcome: 'ok' });
+/**
+ * What each operation asks of the kernel; undefined if it changes the ledger alone.
+ * @param linkIndex of the link that the operations are about
+ */
+function changesOn(linkIndex: number): Executors<AddressOps, LinkChange | undefined> {
+  const ledgerOnly = (): undefined => undefined;
   return {
-    addLink: ({ link }) => kernel.addDummy(link),
-    setLinkUp: () => onLink((linkIndex) => kernel.setUp(linkIndex)),
-    addRoute: ({ prefix, source }) => onLink((linkIndex) => kernel.addRoute({ linkIndex, prefix, source })),
-    setRouteSource: ({ prefix, source }) =>
-      onLink((linkIndex) => kernel.replaceRoute({ linkIndex, prefix, source })),
+    addLink: ({ link }) => ({ change: 'addDummy', name: link }),
+    setLinkUp: () => ({ change: 'setUp', linkIndex }),
+    addRoute: ({ prefix, source }) => ({ change: 'addRoute', linkIndex, prefix, source }),
+    setRouteSource: ({ prefix, source }) => ({ change: 'replaceRoute', linkIndex, prefix, source }),
     adoptRoute: ledgerOnly,
-    addAddress: ({ address }) => onLink((linkIndex) => kernel.addAddress(linkIndex, address)),
+    addAddress: ({ address }) => ({ change: 'addAddress', linkIndex, address }),
     adoptAddress: ledgerOnly,
-    deleteAddress: ({ address }) => onLink((linkIndex) => kernel.deleteAddress(linkIndex, address)),
-    deleteRoute: ({ prefix }) => onLink((linkIndex) => kernel.deleteRoute(linkIndex, prefix)),
-    deleteLink: () => onLink((linkIndex) => kernel.deleteLink(linkIndex)),
+    deleteAddress: ({ address }) => ({ change: 'deleteAddress', linkIndex, address }),
+    deleteRoute: ({ prefix }) => ({ change: 'deleteRoute', linkIndex, prefix }),
+    deleteLink: () => ({ change: 'deleteLink', linkIndex }),
     forgetMissing: ledgerOnly,
   };
 }

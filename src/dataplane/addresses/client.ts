@@ -1,8 +1,16 @@
 import { endianness } from 'node:os';
 import { getSystemErrorName } from 'node:util';
 import type { NetlinkMessage, NetlinkSocket } from 'netlink';
-import type { IpAddress } from '../../model/address.ts';
-import type { KernelAddress, KernelAnswer, KernelLink, KernelRoute, LinkKernel } from './kernel.ts';
+import { type BatchSocket, openBatchSocket } from './batch.ts';
+import {
+  type KernelAddress,
+  type KernelAnswer,
+  type KernelLink,
+  type KernelRoute,
+  type LinkChange,
+  type LinkKernel,
+  MAX_CHANGES,
+} from './kernel.ts';
 import { type RtnetlinkCodec, type RtnetlinkRequest, rtnetlinkCodec } from './wire.ts';
 
 /** The channel to the kernel broke, or the kernel refused to be read. Nothing is known of the requests in flight. */
@@ -17,16 +25,35 @@ export class RtnetlinkError extends Error {
   }
 }
 
+/** What was sent since the client was made. Writes are changes, reads are look-ups and dumps. */
+export interface RtnetlinkTraffic {
+  readonly writeSends: number;
+  readonly writeMessages: number;
+  readonly readSends: number;
+}
+
+/** The links of the network namespace that this process is in. */
+export interface HostLinkKernel extends LinkKernel, AsyncDisposable {
+  /** A copy of the counters. */
+  traffic(): RtnetlinkTraffic;
+}
+
 /**
  * The links of this process's network namespace. Opens its socket, and loads the package behind it, at the first
  * request: whoever never asks pays nothing. A broken socket is replaced at the next request.
  */
-export function openLinkKernel(): LinkKernel & AsyncDisposable {
+export function openLinkKernel(): HostLinkKernel {
   return new RtnetlinkClient();
 }
 
 /** Receive buffer in bytes: more than rmem_max asks for all of that. It bounds the answers that may be waiting. */
 const RECEIVE_BUFFER_BYTES = 1 << 20;
+
+/**
+ * What an answer takes of the receive buffer: the request comes back in a refusal, and memory is allotted in powers
+ * of two. More answers than fit must not wait there: the package ends the process (abort) when the buffer overflows.
+ */
+const ANSWER_BYTES = 1280;
 
 /** A dump that the kernel marks as inconsistent is taken again; on a host that never rests the last one must do. */
 const MAX_DUMPS = 5;
@@ -39,14 +66,20 @@ const EOPNOTSUPP = 95;
 const HOST_IS_LITTLE_ENDIAN = endianness() === 'LE';
 
 interface Channel {
+  readonly raw: BatchSocket;
   readonly socket: NetlinkSocket;
   readonly codec: RtnetlinkCodec;
 }
 
-class RtnetlinkClient implements LinkKernel, AsyncDisposable {
+class RtnetlinkClient implements HostLinkKernel {
   #channel: Promise<Channel> | undefined;
   #closed = false;
   readonly #inFlight = new Set<(reason: RtnetlinkError) => void>();
+  readonly #traffic = { writeSends: 0, writeMessages: 0, readSends: 0 };
+
+  traffic(): RtnetlinkTraffic {
+    return { ...this.#traffic };
+  }
 
   async links(): Promise<readonly KernelLink[]> {
     const { codec } = await this.#open();
@@ -72,36 +105,16 @@ class RtnetlinkClient implements LinkKernel, AsyncDisposable {
     return await this.#dump('read routes', codec.getRoutes(), codec.parseLocalRoute);
   }
 
-  addDummy(name: string): Promise<KernelAnswer> {
-    return this.#change((codec) => codec.addDummy(name));
-  }
-
-  setUp(linkIndex: number): Promise<KernelAnswer> {
-    return this.#change((codec) => codec.setUp(linkIndex));
-  }
-
-  deleteLink(linkIndex: number): Promise<KernelAnswer> {
-    return this.#change((codec) => codec.deleteLink(linkIndex));
-  }
-
-  addAddress(linkIndex: number, address: IpAddress): Promise<KernelAnswer> {
-    return this.#change((codec) => codec.addAddress(linkIndex, address));
-  }
-
-  deleteAddress(linkIndex: number, address: IpAddress): Promise<KernelAnswer> {
-    return this.#change((codec) => codec.deleteAddress(linkIndex, address));
-  }
-
-  addRoute(route: KernelRoute): Promise<KernelAnswer> {
-    return this.#change((codec) => codec.addRoute(route));
-  }
-
-  replaceRoute(route: KernelRoute): Promise<KernelAnswer> {
-    return this.#change((codec) => codec.replaceRoute(route));
-  }
-
-  deleteRoute(linkIndex: number, prefix: string): Promise<KernelAnswer> {
-    return this.#change((codec) => codec.deleteRoute(linkIndex, prefix));
+  async change(changes: readonly LinkChange[]): Promise<readonly KernelAnswer[]> {
+    if (changes.length > MAX_CHANGES) throw new RangeError(`Cannot make ${changes.length} changes at once`);
+    if (changes.length === 0) return [];
+    const { raw, codec } = await this.#open();
+    const requests = changes.map(codec.changeRequest);
+    const answers: KernelAnswer[] = [];
+    for (const batch of batchesOf(requests, Math.floor(raw.getRecvBufferSize() / ANSWER_BYTES))) {
+      answers.push(...(await this.#execute(batch)));
+    }
+    return answers;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -110,13 +123,6 @@ class RtnetlinkClient implements LinkKernel, AsyncDisposable {
     const channel = this.#channel;
     this.#channel = undefined;
     (await channel)?.socket.close();
-  }
-
-  async #change(request: (codec: RtnetlinkCodec) => RtnetlinkRequest): Promise<KernelAnswer> {
-    const { codec } = await this.#open();
-    const [message] = await this.#request(request(codec));
-    const code = message && errorCode(message);
-    return code === undefined ? { outcome: 'ok' } : { outcome: 'refused', code };
   }
 
   async #dump<Row>(
@@ -133,14 +139,26 @@ class RtnetlinkClient implements LinkKernel, AsyncDisposable {
     }
   }
 
-  async #request({ type, flags, body }: RtnetlinkRequest): Promise<readonly NetlinkMessage[]> {
+  async #request(request: RtnetlinkRequest): Promise<readonly NetlinkMessage[]> {
     const { socket } = await this.#open();
+    this.#traffic.readSends += 1;
+    return await this.#unlessBroken(() => ask(socket, request));
+  }
+
+  async #execute(batch: readonly RtnetlinkRequest[]): Promise<readonly KernelAnswer[]> {
+    const { raw, socket } = await this.#open();
+    this.#traffic.writeSends += 1;
+    this.#traffic.writeMessages += batch.length;
+    const send = () => batch.map((request) => ask(socket, request));
+    return (await this.#unlessBroken(() => Promise.all(raw.batch(send)))).map(answerIn);
+  }
+
+  /** The answer; or, as none comes through a channel that broke, the error that broke it. */
+  async #unlessBroken<Answer>(send: () => Promise<Answer>): Promise<Answer> {
     return await new Promise((resolve, reject) => {
       this.#inFlight.add(reject);
-      // With checkError the package turns an errno into text; without it, its promise ends only with an answer.
-      socket
-        .request(type, body, { flags, checkError: false })
-        .then(([messages]) => resolve(messages), reject)
+      send()
+        .then(resolve, reject)
         .finally(() => this.#inFlight.delete(reject));
     });
   }
@@ -153,11 +171,12 @@ class RtnetlinkClient implements LinkKernel, AsyncDisposable {
 
   async #connect(): Promise<Channel> {
     const netlink = await import('netlink');
-    const socket = netlink.createNetlink(netlink.Protocol.ROUTE);
+    const raw = openBatchSocket(netlink);
+    const socket = new netlink.NetlinkSocket(raw);
     socket.setRecvBufferSize(RECEIVE_BUFFER_BYTES);
     socket.on('error', (error) => this.#break(socket, error.code, error));
     socket.on('invalid', (error: unknown) => this.#break(socket, 'EBADMSG', error));
-    return { socket, codec: rtnetlinkCodec(netlink) };
+    return { raw, socket, codec: rtnetlinkCodec(netlink) };
   }
 
   /** An answer was lost, and with it all knowledge of what is in flight. */
@@ -168,6 +187,25 @@ class RtnetlinkClient implements LinkKernel, AsyncDisposable {
     socket.close();
     for (const reject of waiting) reject(new RtnetlinkError('talk to rtnetlink', code, cause));
   }
+}
+
+function batchesOf<Item>(items: readonly Item[], size: number): readonly (readonly Item[])[] {
+  const batches = Math.ceil(items.length / size);
+  return Array.from({ length: batches }, (_, i) => items.slice(i * size, (i + 1) * size));
+}
+
+async function ask(
+  socket: NetlinkSocket,
+  { type, flags, body }: RtnetlinkRequest,
+): Promise<readonly NetlinkMessage[]> {
+  // With checkError the package turns an errno into text; without it, its promise ends only with an answer.
+  const [messages] = await socket.request(type, body, { flags, checkError: false });
+  return messages;
+}
+
+function answerIn([message]: readonly NetlinkMessage[]): KernelAnswer {
+  const code = message && errorCode(message);
+  return code === undefined ? { outcome: 'ok' } : { outcome: 'refused', code };
 }
 
 /** The errno name of an answer; undefined if it is an acknowledgement, or data. */

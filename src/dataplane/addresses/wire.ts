@@ -1,7 +1,8 @@
 import type * as Netlink from 'netlink';
 import { addressBytes, addressFromBytes, familyOf, type IpAddress } from '../../model/address.ts';
+import { unreachable } from '../../model/brand.ts';
 import { formatCidr, parseCidr } from '../../model/cidr.ts';
-import type { KernelAddress, KernelLink, KernelRoute } from './kernel.ts';
+import type { KernelAddress, KernelLink, KernelRoute, LinkChange } from './kernel.ts';
 import { hostPrefixLength } from './rows.ts';
 
 /** A request without its netlink header. */
@@ -33,15 +34,13 @@ const IFLA_INFO_KIND = 1;
  * loads it.
  */
 export function rtnetlinkCodec(netlink: typeof Netlink) {
-  return { ...requests(netlink), ...parsers(netlink) };
+  return { ...readRequests(netlink), changeRequest: changeRequests(netlink), ...parsers(netlink) };
 }
 
-function requests(netlink: typeof Netlink) {
-  const { rt, AttrStream, FlagsGet, FlagsNew, putString } = netlink;
+function readRequests(netlink: typeof Netlink) {
+  const { rt, AttrStream, FlagsGet } = netlink;
   const { MessageType } = rt;
-  const { linkRequest, addressRequest, routeRequest } = requestsAbout(netlink);
-  const CREATE = FlagsNew.CREATE | FlagsNew.EXCL;
-  const staticRoute = { scope: RT_SCOPE_HOST, protocol: RTPROT_STATIC };
+  const { linkRequest } = requestsAbout(netlink);
   return {
     getLinks: () => linkRequest(MessageType.GETLINK, FlagsGet.DUMP, { data: {}, attrs: {} }),
     getLink: (name: string) => linkRequest(MessageType.GETLINK, 0, { data: {}, attrs: { ifname: name } }),
@@ -55,38 +54,55 @@ function requests(netlink: typeof Netlink) {
       rt.formatRouteMessage({ kind: 'route', data: {}, attrs: {} }, out);
       return { type: MessageType.GETROUTE, flags: FlagsGet.DUMP, body: out.bufs };
     },
-    addDummy: (name: string) => {
-      const linkinfo = new AttrStream();
-      linkinfo.push(IFLA_INFO_KIND, putString('dummy'));
-      const data = { flags: { up: true }, change: { up: true } } as const;
-      const attrs = { ifname: name, linkinfo: Buffer.concat(linkinfo.bufs) };
-      return linkRequest(MessageType.NEWLINK, CREATE, { data, attrs });
-    },
-    setUp: (linkIndex: number) => {
-      const data = { index: linkIndex, flags: { up: true }, change: { up: true } } as const;
-      return linkRequest(MessageType.SETLINK, 0, { data, attrs: {} });
-    },
-    deleteLink: (linkIndex: number) =>
-      linkRequest(MessageType.DELLINK, 0, { data: { index: linkIndex }, attrs: {} }),
-    addAddress: (linkIndex: number, address: IpAddress) =>
-      addressRequest(MessageType.NEWADDR, CREATE, linkIndex, address),
-    deleteAddress: (linkIndex: number, address: IpAddress) =>
-      addressRequest(MessageType.DELADDR, 0, linkIndex, address),
-    addRoute: (route: KernelRoute) => routeRequest(MessageType.NEWROUTE, CREATE, route, staticRoute),
-    replaceRoute: (route: KernelRoute) =>
-      routeRequest(MessageType.NEWROUTE, FlagsNew.CREATE | FlagsNew.REPLACE, route, staticRoute),
-    deleteRoute: (linkIndex: number, prefix: string) => {
-      const anyRoute = { scope: RT_SCOPE_NOWHERE, protocol: RTPROT_UNSPEC };
-      return routeRequest(MessageType.DELROUTE, 0, { linkIndex, prefix, source: null }, anyRoute);
-    },
   };
 }
 
-function requestsAbout({ rt, AttrStream }: typeof Netlink) {
+function changeRequests(netlink: typeof Netlink): (change: LinkChange) => RtnetlinkRequest {
+  const { FlagsNew } = netlink;
+  const { MessageType } = netlink.rt;
+  const { linkRequest, addDummy, addressRequest, routeRequest } = requestsAbout(netlink);
+  const CREATE = FlagsNew.CREATE | FlagsNew.EXCL;
+  const REPLACE = FlagsNew.CREATE | FlagsNew.REPLACE;
+  const staticRoute = { scope: RT_SCOPE_HOST, protocol: RTPROT_STATIC };
+  const anyRoute = { scope: RT_SCOPE_NOWHERE, protocol: RTPROT_UNSPEC };
+  return (change) => {
+    switch (change.change) {
+      case 'addDummy':
+        return addDummy(MessageType.NEWLINK, CREATE, change.name);
+      case 'setUp': {
+        const data = { index: change.linkIndex, flags: { up: true }, change: { up: true } } as const;
+        return linkRequest(MessageType.SETLINK, 0, { data, attrs: {} });
+      }
+      case 'deleteLink':
+        return linkRequest(MessageType.DELLINK, 0, { data: { index: change.linkIndex }, attrs: {} });
+      case 'addAddress':
+        return addressRequest(MessageType.NEWADDR, CREATE, change.linkIndex, change.address);
+      case 'deleteAddress':
+        return addressRequest(MessageType.DELADDR, 0, change.linkIndex, change.address);
+      case 'addRoute':
+        return routeRequest(MessageType.NEWROUTE, CREATE, change, staticRoute);
+      case 'replaceRoute':
+        return routeRequest(MessageType.NEWROUTE, REPLACE, change, staticRoute);
+      case 'deleteRoute':
+        return routeRequest(MessageType.DELROUTE, 0, { ...change, source: null }, anyRoute);
+      default:
+        return unreachable(change);
+    }
+  };
+}
+
+function requestsAbout({ rt, AttrStream, putString }: typeof Netlink) {
   const linkRequest = (type: number, flags: number, message: Omit<Netlink.rt.LinkMessage, 'kind'>) => {
     const out = new AttrStream();
     rt.formatLinkMessage({ kind: 'link', ...message }, out);
     return { type, flags, body: out.bufs };
+  };
+  const addDummy = (type: number, flags: number, name: string) => {
+    const linkinfo = new AttrStream();
+    linkinfo.push(IFLA_INFO_KIND, putString('dummy'));
+    const data = { flags: { up: true }, change: { up: true } } as const;
+    const attrs = { ifname: name, linkinfo: Buffer.concat(linkinfo.bufs) };
+    return linkRequest(type, flags, { data, attrs });
   };
   const addressRequest = (type: number, flags: number, linkIndex: number, address: IpAddress) => {
     const out = new AttrStream();
@@ -118,7 +134,7 @@ function requestsAbout({ rt, AttrStream }: typeof Netlink) {
     rt.formatRouteMessage({ kind: 'route', data: { ...header, ...data }, attrs }, out);
     return { type, flags, body: out.bufs };
   };
-  return { linkRequest, addressRequest, routeRequest };
+  return { linkRequest, addDummy, addressRequest, routeRequest };
 }
 
 function parsers({ rt, parseAttributes }: typeof Netlink) {

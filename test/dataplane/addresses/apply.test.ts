@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { addressesDataplane } from '../../../src/dataplane/addresses/index.ts';
 import { type AddressChange, type AddressOp, operation } from '../../../src/dataplane/addresses/ops.ts';
 import { EMPTY_LEDGER } from '../../../src/dataplane/ledger.ts';
@@ -164,24 +164,90 @@ describe('apply()', () => {
     expect(ledger.read().addresses.size).toBe(0);
   });
 
-  test('has at most 256 requests in flight', async () => {
-    class SlowKernel extends FakeLinkKernel {
-      inFlight = 0;
-      most = 0;
-      override async addAddress(...args: Parameters<FakeLinkKernel['addAddress']>) {
-        this.inFlight += 1;
-        this.most = Math.max(this.most, this.inFlight);
-        await new Promise((resolve) => setImmediate(resolve));
-        this.inFlight -= 1;
-        return await super.addAddress(...args);
-      }
-    }
-    const kernel = new SlowKernel();
-    const options = { interface: LINK, clusterIPs: 'bind' } as const;
-    const dataplane = addressesDataplane(kernel, new MemoryLedger(), options);
-    const many = Array.from({ length: 1000 }, (_, i) => addAddress(`10.96.${i >> 8}.${i & 255}`));
-    const report = await dataplane.apply([ADD_LINK, ...many], NEVER);
-    expect(report.acknowledged).toHaveLength(1001);
-    expect(kernel.most).toBe(256);
+  describe('in batches', () => {
+    const addresses = Array.from({ length: 600 }, (_, i) => `10.96.${i >> 8}.${i & 255}`);
+    const many = addresses.map(addAddress);
+
+    test('asks in order, at most 256 at once, the first alone', async () => {
+      const { kernel, dataplane } = nodeWith();
+      const report = await dataplane.apply([ADD_LINK, ...many], NEVER);
+      expect(report.acknowledged).toHaveLength(601);
+      expect(kernel.batches).toEqual([1, 256, 256, 88]);
+      expect(kernel.changes.slice(1)).toEqual(addresses.map((address) => `addAddress ${address}`));
+    });
+
+    test('looks the link up once', async () => {
+      const { kernel, dataplane } = nodeWith();
+      const lookUp = vi.spyOn(kernel, 'link');
+      await dataplane.apply([ADD_LINK, ...many], NEVER);
+      expect(lookUp.mock.calls).toEqual([[LINK]]);
+    });
+
+    test('reports the refused ones in the midst, and makes all others', async () => {
+      const { kernel, ledger, dataplane } = nodeWith();
+      const [first, last] = ['10.96.0.77', '10.96.1.200'];
+      const unlucky = new Set([`addAddress ${first}`, `addAddress ${last}`]);
+      kernel.faults = { before: (change) => (unlucky.has(change) ? 'ENOMEM' : undefined) };
+      const report = await dataplane.apply([ADD_LINK, ...many], NEVER);
+      expect(report.refused.map(({ message }) => message)).toEqual([
+        `Cannot add address ${first} to svcplane0: ENOMEM`,
+        `Cannot add address ${last} to svcplane0: ENOMEM`,
+      ]);
+      expect(report.notAttempted).toEqual([]);
+      const made = addresses.filter((address) => address !== first && address !== last);
+      expect(report.acknowledged).toEqual([ADD_LINK, ...made.map(addAddress)]);
+      expect([...ledger.read().addresses]).toEqual(made);
+    });
+
+    test('finishes a batch that lost its privilege, and attempts no other', async () => {
+      const { kernel, dataplane } = nodeWith();
+      let changes = 0;
+      kernel.faults = { before: () => (++changes > 100 ? 'EPERM' : undefined) };
+      const report = await dataplane.apply([ADD_LINK, ...many], NEVER);
+      const { acknowledged, refused, notAttempted } = report;
+      expect([acknowledged.length, refused.length, notAttempted.length]).toEqual([100, 157, 344]);
+      expect(notAttempted).toEqual(many.slice(256));
+    });
+
+    test('aborted in the midst of a batch finishes it, and says what is left', async () => {
+      const { kernel, ledger, dataplane } = nodeWith();
+      const abort = new AbortController();
+      kernel.faults = {
+        before: (change) => {
+          if (change === 'addAddress 10.96.0.99') abort.abort();
+          return undefined;
+        },
+      };
+      const report = await dataplane.apply([ADD_LINK, ...many], abort.signal);
+      expect(report.acknowledged).toEqual([ADD_LINK, ...many.slice(0, 256)]);
+      expect(report.notAttempted).toEqual(many.slice(256));
+      expect(ledger.read().addresses.size).toBe(256);
+    });
+
+    test('leaves the ledger ahead of the kernel if the channel breaks in the midst', async () => {
+      const { kernel, ledger, dataplane } = nodeWith();
+      kernel.faults = {
+        before: (change) => {
+          if (change === 'addAddress 10.96.1.7') throw new Error('ENOBUFS');
+          return undefined;
+        },
+      };
+      await expect(dataplane.apply([ADD_LINK, ...many], NEVER)).rejects.toThrow('ENOBUFS');
+      expect(await kernel.addresses()).toHaveLength(2 + 263);
+      expect(ledger.read().addresses.size).toBe(600);
+    });
+
+    test('does not take one link for another', async () => {
+      const { dataplane } = nodeWith();
+      await dataplane.apply([ADD_LINK, addAddress('10.96.0.9')], NEVER);
+      const ops = ['gone0', 'eth0', LINK].map((link) =>
+        op({ op: 'addAddress', link, address: ip('10.96.0.10') }),
+      );
+      const report = await dataplane.apply(ops, NEVER);
+      expect(report.refused.map(({ op: { subject }, code }) => [subject, code])).toEqual([
+        ['address 10.96.0.10', 'ENODEV'],
+      ]);
+      expect(report.acknowledged).toEqual(ops.slice(1));
+    });
   });
 });
