@@ -130,8 +130,16 @@ async function inspectHost(config: Config): Promise<HostReport> {
     links: links.map(({ name }) => name),
     ...(await inspectRows(config)),
     clusterIPs: config.clusterIPs,
-    ledgerNotes: openLedgerStore(config.stateDirectory).notes,
+    ledgerNotes: ledgerNotes(config.stateDirectory),
   };
+}
+
+function ledgerNotes(stateDirectory: string): readonly string[] {
+  try {
+    return openLedgerStore(stateDirectory).notes;
+  } catch (error) {
+    return [error instanceof Error ? error.message : String(error)];
+  }
 }
 
 /** Without IPVS or the right to read it there is nothing to see, and the probes say why. */

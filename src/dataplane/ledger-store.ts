@@ -39,10 +39,29 @@ export class LedgerWriteError extends Error {
   }
 }
 
+/** The ledger is there and can't be read, so nobody knows what is ours. */
+export class LedgerReadError extends Error {
+  override readonly name = 'LedgerReadError';
+  readonly path: string;
+  /** e.g. `EACCES` */
+  readonly code: string;
+
+  constructor(path: string, cause: unknown) {
+    const code = errorCode(cause);
+    super(
+      `Cannot read the ledger ${path}: ${code}: run as the user who wrote it, or repair the file system`,
+      { cause },
+    );
+    this.path = path;
+    this.code = code;
+  }
+}
+
 /**
  * Opens `<stateDirectory>/ledger.json`. Reads once and never writes before the first update, so that planning needs
  * neither the directory nor the right to make it. Never throws for what the file contains: a file of another boot or
- * network namespace, or one that can't be read, counts as empty, and a note says so.
+ * network namespace, or one that makes no sense, counts as empty, and a note says so.
+ * @throws LedgerReadError if the file is there and can't be read
  * @param kernel what the ledger is valid for; by default the kernel and namespace of this process
  */
 export function openLedgerStore(
@@ -138,21 +157,27 @@ function readLedgerFile(path: string, kernel: KernelIdentity): FoundLedger {
   } catch (error) {
     const code = errorCode(error);
     if (code === 'ENOENT' || code === 'ENOTDIR') return { ledger: EMPTY_LEDGER, notes: [] };
+    // The ledger may be sound and only out of reach; to go on without it would disown all that is in it.
+    if (code !== UNKNOWN) throw new LedgerReadError(path, error);
     const keepAside = freeName(`${path}.broken-`);
     const note =
       `Ledger ${path} cannot be read (${oneLine(error)}): what exists counts as foreign, and is adopted where it is ` +
       `exactly what is wanted; the file is kept as ${keepAside} at the first change`;
     return { ledger: EMPTY_LEDGER, notes: [note], keepAside };
   }
-  const other = otherKernel(document, kernel);
-  if (!other) return { ledger: document.ledger, notes: [] };
-  return { ledger: EMPTY_LEDGER, notes: [`Ledger ${path} is of another ${other}: counts as empty`] };
-}
-
-function otherKernel(document: KernelIdentity, kernel: KernelIdentity): string | undefined {
-  if (document.bootId !== kernel.bootId) return `boot (${document.bootId})`;
-  if (document.networkNamespace === kernel.networkNamespace) return undefined;
-  return `network namespace (${document.networkNamespace})`;
+  if (document.bootId !== kernel.bootId) {
+    return {
+      ledger: EMPTY_LEDGER,
+      notes: [`Ledger ${path} is of another boot (${document.bootId}): counts as empty`],
+    };
+  }
+  const { networkNamespace } = document;
+  if (networkNamespace === kernel.networkNamespace) return { ledger: document.ledger, notes: [] };
+  const keepAside = freeName(`${path}.other-`);
+  const note =
+    `Ledger ${path} is of another network namespace (${networkNamespace}): counts as empty, and is kept as ` +
+    `${keepAside} at the first change; give each namespace its own --state-directory`;
+  return { ledger: EMPTY_LEDGER, notes: [note], keepAside };
 }
 
 /** After a power cut the name holds the old text or the new one, never a part: hence both fsyncs. */
@@ -181,9 +206,11 @@ function freeName(prefix: string): string {
   return prefix + n;
 }
 
+const UNKNOWN = 'unknown error';
+
 function errorCode(error: unknown): string {
   const code = error instanceof Error && 'code' in error ? error.code : undefined;
-  return typeof code === 'string' ? code : 'unknown error';
+  return typeof code === 'string' ? code : UNKNOWN;
 }
 
 function oneLine(error: unknown): string {

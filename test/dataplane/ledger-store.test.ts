@@ -1,6 +1,14 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
@@ -9,6 +17,7 @@ import { drainKey, EMPTY_LEDGER, type Ledger } from '../../src/dataplane/ledger.
 import { formatLedger, parseLedger } from '../../src/dataplane/ledger-file.ts';
 import {
   currentKernel,
+  LedgerReadError,
   LedgerWriteError,
   lockNode,
   NodeLockedError,
@@ -93,6 +102,19 @@ describe('openLedgerStore()', () => {
     expect(store.notes).toEqual([expect.stringMatching(note)]);
     store.update(holding('10.96.0.9'));
     expect(openLedgerStore(directory, kernel).read().addresses).toEqual(new Set(['10.96.0.9']));
+  });
+
+  test('keeps the ledger of another network namespace aside', () => {
+    openLedgerStore(directory, KERNEL).update(() => LEDGER);
+    openLedgerStore(directory, { ...KERNEL, networkNamespace: 'net:[2]' }).update(holding('10.96.0.9'));
+    const kept = parseLedger(readFileSync(`${path}.other-1`, 'utf8'));
+    expect(kept).toMatchObject({ networkNamespace: 'net:[1]', ledger: LEDGER });
+  });
+
+  test('refuses a file that is there and cannot be read: what is ours would count as foreign', () => {
+    mkdirSync(path);
+    expect(() => openLedgerStore(directory, KERNEL)).toThrow(LedgerReadError);
+    expect(() => openLedgerStore(directory, KERNEL)).toThrow(`Cannot read the ledger ${path}: EISDIR: `);
   });
 
   test.each([
