@@ -113,25 +113,19 @@ async function inspectHost(config: Config): Promise<HostReport> {
     dummyLink: hasDummy ? { outcome: 'supported' } : moduleAbility('dummy'),
     sysctlsWritable: probeWritable('/proc/sys/net/ipv4/ip_forward'),
     stateDirectory: { path: config.stateDirectory, ...directoryAbility(config.stateDirectory) },
-    sysctls: [
-      ...SYSCTLS.map(([name, needs]) => ({
-        name,
-        needs,
-        has: readSysctlFile(name) ?? null,
-        onlyForIpv6: false,
-      })),
-      ...IPV6_SYSCTLS.map(([name, needs]) => ({
-        name,
-        needs,
-        has: readSysctlFile(name) ?? null,
-        onlyForIpv6: true,
-      })),
-    ],
+    sysctls: [...readSysctls(SYSCTLS, false), ...readSysctls(IPV6_SYSCTLS, true)],
     links: links.map(({ name }) => name),
     ...(await inspectRows(config)),
     clusterIPs: config.clusterIPs,
     ledgerNotes: ledgerNotes(config.stateDirectory),
   };
+}
+
+function readSysctls(
+  wanted: readonly (readonly [string, string])[],
+  onlyForIpv6: boolean,
+): HostReport['sysctls'] {
+  return wanted.map(([name, needs]) => ({ name, needs, has: readSysctlFile(name) ?? null, onlyForIpv6 }));
 }
 
 function ledgerNotes(stateDirectory: string): readonly string[] {
