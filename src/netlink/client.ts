@@ -44,6 +44,17 @@ const OK: RequestResult = { outcome: 'ok' };
 const UNKNOWN: RequestResult = { outcome: 'unknown' };
 const NOT_ATTEMPTED: RequestResult = { outcome: 'notAttempted' };
 
+/** Requests that are sent as one datagram. */
+interface Slice {
+  readonly bytes: Uint8Array;
+  /** Indexes of the first request, and of the one behind the last. */
+  readonly first: number;
+  readonly end: number;
+  /** Index of the request by its sequence number. */
+  readonly sequences: ReadonlyMap<number, number>;
+  readonly lastSequence: number;
+}
+
 /**
  * Requests to one generic netlink family. Exchanges with the kernel are synchronous and the event loop runs only
  * between them, so callers may overlap: no answer can meet another's request.
@@ -104,11 +115,11 @@ export class GenlClient {
     signal: AbortSignal,
   ): Promise<readonly RequestResult[]> {
     const results: RequestResult[] = new Array<RequestResult>(requests.length).fill(NOT_ATTEMPTED);
-    let next = 0;
-    while (next < requests.length) {
-      if (next > 0) await setImmediate();
+    const slices = await this.#encodeSlices(requests);
+    for (const [i, slice] of slices.entries()) {
+      if (i > 0) await setImmediate();
       if (signal.aborted) break;
-      next = this.#executeSlice(requests, next, results);
+      this.#executeSlice(slice, results);
     }
     return results;
   }
@@ -152,35 +163,49 @@ export class GenlClient {
     }
   }
 
-  /** Sends what fits into one datagram and fills in its results. @returns the index of the next request */
-  #executeSlice(requests: readonly GenlRequest[], first: number, results: RequestResult[]): number {
+  /** All datagrams before the first is sent, for between the first and the last the table is half made. */
+  async #encodeSlices(requests: readonly GenlRequest[]): Promise<readonly Slice[]> {
+    const slices: Slice[] = [];
+    for (let next = 0; next < requests.length; next = slices.at(-1)?.end ?? requests.length) {
+      if (next > 0) await setImmediate();
+      slices.push(this.#encodeSlice(requests, next));
+    }
+    return slices;
+  }
+
+  /** What fits into one datagram, from the request with index `first` on. */
+  #encodeSlice(requests: readonly GenlRequest[], first: number): Slice {
     const writer = this.#writer;
     const sequences = new Map<number, number>();
     writer.clear();
-    let index = first;
+    let end = first;
     let lastMessage = 0;
-    for (let request = requests[index]; request !== undefined; request = requests[++index]) {
+    for (let request = requests[end]; request !== undefined; request = requests[++end]) {
       if (sequences.size === SLICE_MESSAGES || writer.length >= SLICE_BYTES) break;
       this.#sequence = nextSequence(this.#sequence);
-      sequences.set(this.#sequence, index);
+      sequences.set(this.#sequence, end);
       const header = { type: this.#familyId, flags: NLM_F_REQUEST, sequence: this.#sequence };
       lastMessage = encodeGenlRequest(writer, header, request);
     }
     // Refusals come unasked and in order, so the answer to the last request settles all before it.
     replaceMessageFlags(writer, lastMessage, NLM_F_REQUEST | NLM_F_ACK);
-    this.#transport.send(writer.written());
+    return { bytes: writer.written().slice(), first, end, sequences, lastSequence: this.#sequence };
+  }
+
+  /** Sends one datagram and fills in its results. */
+  #executeSlice({ bytes, first, end, sequences, lastSequence }: Slice, results: RequestResult[]): void {
+    this.#transport.send(bytes);
     this.#traffic.writeSends += 1;
-    this.#traffic.writeMessages += index - first;
-    this.#traffic.writeBytes += writer.length;
-    const settled = this.#collectAnswers(sequences, this.#sequence, results);
-    for (let i = first; i < index; i++) {
+    this.#traffic.writeMessages += end - first;
+    this.#traffic.writeBytes += bytes.length;
+    const settled = this.#collectAnswers(sequences, lastSequence, results);
+    for (let i = first; i < end; i++) {
       if (results[i] === NOT_ATTEMPTED) results[i] = settled ? OK : UNKNOWN;
     }
-    return index;
   }
 
   /** Reads until the last request is answered. @returns whether silence means success */
-  #collectAnswers(sequences: Map<number, number>, last: number, results: RequestResult[]): boolean {
+  #collectAnswers(sequences: ReadonlyMap<number, number>, last: number, results: RequestResult[]): boolean {
     let complete = true;
     for (;;) {
       // After an overrun the last answer may be among the lost ones: read what is there, wait for nothing.

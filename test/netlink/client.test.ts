@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import { ByteWriter } from '../../src/netlink/bytes.ts';
 import { GenlClient } from '../../src/netlink/client.ts';
@@ -125,9 +126,17 @@ describe('GenlClient.executeBatch()', () => {
 
   test('executeBatch() yields to the event loop between slices', async () => {
     const { kernel, client } = open();
-    const running = client.executeBatch(services(512), never);
-    expect(kernel.messagesPerSend).toEqual([256]);
-    await running;
+    let running = true;
+    const batch = client.executeBatch(services(512), never).finally(() => {
+      running = false;
+    });
+    const sendsByTurn = new Set<number>();
+    while (running) {
+      await setImmediate();
+      sendsByTurn.add(kernel.messagesPerSend.length);
+    }
+    await batch;
+    expect(sendsByTurn).toContain(1);
     expect(kernel.messagesPerSend).toEqual([256, 256]);
   });
 
