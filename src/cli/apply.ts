@@ -1,10 +1,12 @@
 import { Option } from 'commander';
 import * as v from 'valibot';
+import type { Config } from '../config.ts';
 import { compareRejected, type Rejected } from '../model/rejected.ts';
 import type { StageOps } from '../sync/stage.ts';
 import {
   applySync,
   digestOf,
+  isComplete,
   observeStages,
   type Stages,
   type SyncReport,
@@ -43,22 +45,19 @@ async function apply(invocation: Invocation): Promise<ExitCode> {
   for (const note of node.notes) context.err(`note: ${note}\n`);
   const applied =
     planFile === undefined
-      ? await applyManifests(invocation, node)
+      ? await applyManifests(context, config, node)
       : await applyPlan(context, node.stages, planFile);
-  const failed = applied.rounds.at(-1);
+  const last = applied.rounds.at(-1);
   if (format === 'json') await context.out(renderReportJson(applied.rounds, applied.rejected));
   else {
     reportRejected(context, applied.rejected);
-    context.err((failed?.refused ?? []).map(({ message }) => `failed: ${message}\n`).join(''));
+    context.err((last?.refused ?? []).map(({ message }) => `failed: ${message}\n`).join(''));
     await context.out(renderReport(applied.rounds, context.colour));
   }
-  const complete = failed !== undefined && failed.refused.length + failed.notAttempted.length === 0;
-  return complete ? EXIT.done : EXIT.changes;
+  return isComplete(last) ? EXIT.done : EXIT.changes;
 }
 
-async function applyManifests(invocation: Invocation, node: NodeAccess): Promise<Applied> {
-  const { context } = invocation;
-  const config = await configOf(invocation);
+async function applyManifests(context: CliContext, config: Config, node: NodeAccess): Promise<Applied> {
   const { facts, derivation } = await loadDesired(context, config, await node.hostAddresses(context.signal));
   warnOfExposure(context, config, facts);
   const { rounds, last } = await syncOnce(node.stages, derivation.desired, context.signal);
