@@ -1,6 +1,7 @@
 import * as v from 'valibot';
 import { parseIpAddress } from './model/address.ts';
 import { type Cidr, parseCidr } from './model/cidr.ts';
+import { isMarkBase } from './model/firewall-mark.ts';
 import { parseScheduler } from './model/scheduler.ts';
 
 /** A text that one of the model's parsers must accept. */
@@ -57,6 +58,15 @@ const primaryOrRanges = v.pipe(
   }),
 );
 
+/** 0 in the upper byte is what every packet has that nobody marked. */
+const markBase = v.pipe(
+  v.number(),
+  v.integer('must be a whole number'),
+  v.check(isMarkBase, 'must be 0x01000000 to 0xff000000 in steps of 0x01000000'),
+);
+
+const bit = v.pipe(v.number(), v.integer('must be a whole number'), v.minValue(0), v.maxValue(31));
+
 /** The configuration file; each default with its unit and reason. */
 const schema = v.strictObject({
   apiVersion: v.optional(v.literal('svcplane.io/v1alpha1'), 'svcplane.io/v1alpha1'),
@@ -82,6 +92,10 @@ const schema = v.strictObject({
   clusterCIDRs: v.optional(v.array(cidr), []),
   detectLocal: v.optional(detectLocal, 'clusterCIDR'),
   masqueradeAll: v.optional(v.boolean(), false),
+  /** Bit of the connection mark for what is masqueraded; kube-proxy's 14 is one of the packet mark. */
+  masqueradeBit: v.optional(bit, 27),
+  /** Upper byte of the packet marks for inside clients of policy-Local frontends; the lower bits tell frontends apart. */
+  firewallMarkBase: v.optional(markBase, 0x53000000),
   /** allowAll because that is what Kubernetes promises; a shared cluster wants allowList (CVE-2020-8554). */
   externalIPs: v.optional(
     v.strictObject({ policy: v.optional(policies, 'allowAll'), ranges: v.optional(v.array(cidr), []) }),

@@ -92,6 +92,20 @@ export const SETTINGS: readonly Setting[] = [
     help: 'masquerade all traffic to ClusterIPs',
   },
   {
+    key: 'masqueradeBit',
+    flags: '--masquerade-bit <n>',
+    env: 'SVCPLANE_MASQUERADE_BIT',
+    kind: 'number',
+    help: 'bit of the connection mark (0 to 31) for what is masqueraded',
+  },
+  {
+    key: 'firewallMarkBase',
+    flags: '--firewall-mark-base <n>',
+    env: 'SVCPLANE_FIREWALL_MARK_BASE',
+    kind: 'number',
+    help: 'upper byte of the packet marks for inside clients of frontends with policy Local',
+  },
+  {
     key: 'externalIPs.policy',
     flags: '--external-ips-policy <policy>',
     env: 'SVCPLANE_EXTERNAL_IPS_POLICY',

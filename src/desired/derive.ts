@@ -1,11 +1,12 @@
 import type { ClusterFacts, EndpointSliceFacts, ServiceFacts } from '../cluster/facts.ts';
 import type { IpAddress } from '../model/address.ts';
 import { cidrContains, specialAddress } from '../model/cidr.ts';
-import type { DesiredState, HealthCheck } from '../model/desired-state.ts';
+import type { DesiredState, HealthCheck, PodRanges } from '../model/desired-state.ts';
 import { compareRejected, compareText, type Rejected } from '../model/rejected.ts';
 import { compareIdentities } from '../model/virtual-server.ts';
 import { type Claim, settleClaims } from './conflicts.ts';
 import { frontendsOf, type NodeContext, type ServiceFrontends } from './frontends.ts';
+import { assignMarks } from './marks.ts';
 import type { DeriveOptions } from './options.ts';
 
 /** A desired state with what makes the next derivation cheap. */
@@ -48,8 +49,13 @@ export function derive(facts: ClusterFacts, context: NodeContext, previous?: Der
   const desired: DesiredState = {
     node: context.node,
     virtualServers: new Map(ordered),
+    insideMarks: assignMarks(
+      ordered.map(([, server]) => server),
+      context.firewallMarkBase,
+    ),
     healthChecks: healthChecks.sort((a, b) => compareText(a.service, b.service)),
     serviceCIDRs: context.serviceCIDRs,
+    podRanges: context.podRanges,
     nodeAddresses: [...context.ownAddresses],
     rejected: [...rejected, ...settled.rejected].sort(compareRejected),
   };
@@ -83,7 +89,14 @@ export function nodeContext(facts: ClusterFacts, options: DeriveOptions): NodeCo
     serviceCIDRs: facts.serviceCIDRs.length > 0 ? facts.serviceCIDRs : options.serviceCIDRs,
     nodePortAddresses: nodePortAddresses(own, facts, options),
     ownAddresses: new Set([...own, ...options.hostAddresses]),
+    podRanges: podRanges(facts, options),
+    firewallMarkBase: options.firewallMarkBase,
   };
+}
+
+function podRanges(facts: ClusterFacts, { clusterCIDRs }: DeriveOptions): PodRanges {
+  const node = facts.node?.podCIDRs ?? [];
+  return { cluster: clusterCIDRs.length > 0 ? clusterCIDRs : node, node };
 }
 
 function nodePortAddresses(

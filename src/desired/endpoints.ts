@@ -103,10 +103,11 @@ const DEFAULT_WEIGHT = 1;
 
 function realServers(candidates: readonly Candidate[]): readonly RealServer[] {
   return candidates
-    .map(({ endpoint, port, origin }) => ({
+    .map(({ endpoint, port, origin, local }) => ({
       address: endpoint.address,
       port,
       weight: DEFAULT_WEIGHT,
+      local,
       origin,
     }))
     .sort(compareRealServers);

@@ -1,7 +1,7 @@
 import type { EndpointSliceFacts, ServiceFacts, ServicePortFacts } from '../cluster/facts.ts';
 import { familyOf, type IpAddress, type IpFamily } from '../model/address.ts';
 import { type Cidr, cidrContains, specialAddress } from '../model/cidr.ts';
-import type { HealthCheck } from '../model/desired-state.ts';
+import type { HealthCheck, PodRanges } from '../model/desired-state.ts';
 import type { Port } from '../model/port.ts';
 import type { Scheduler } from '../model/scheduler.ts';
 import { type Exposure, type VirtualServer, virtualServerKey } from '../model/virtual-server.ts';
@@ -17,6 +17,8 @@ export interface NodeContext extends Locality {
   readonly nodePortAddresses: readonly IpAddress[];
   /** Addresses that other links than ours have: served, never bound. */
   readonly ownAddresses: ReadonlySet<IpAddress>;
+  readonly podRanges: PodRanges;
+  readonly firewallMarkBase: number;
 }
 
 /** One Service on this node, before it is compared with the others. */

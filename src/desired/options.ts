@@ -18,6 +18,10 @@ export interface DeriveOptions {
   readonly nodePortAddresses: 'primary' | readonly Cidr[];
   /** Ranges of ClusterIPs where no ServiceCIDR object is served. */
   readonly serviceCIDRs: readonly Cidr[];
+  /** Pod ranges of the cluster; empty: those of the Node object stand for them. */
+  readonly clusterCIDRs: readonly Cidr[];
+  /** The bits above the lower 24 of every firewall mark of ours; see DesiredState.insideMarks. */
+  readonly firewallMarkBase: number;
   /** Replaces the Node object's addresses; null to use those. */
   readonly nodeAddresses: readonly IpAddress[] | null;
   /** Addresses that links of this host have, without ours; empty where no host is looked at. */

@@ -13,15 +13,29 @@ export interface HealthCheck {
   readonly localEndpoints: number;
 }
 
+/** Addresses that pods have, so that a client inside the cluster can be told from one outside. */
+export interface PodRanges {
+  /** Of the whole cluster; empty if not known. */
+  readonly cluster: readonly Cidr[];
+  /** Of this node; empty if not known. */
+  readonly node: readonly Cidr[];
+}
+
 /** Everything this node should do, derived from facts alone; each dataplane projects its own rows from it. */
 export interface DesiredState {
   /** Node name. */
   readonly node: string;
   /** In canonical order (compareIdentities). */
   readonly virtualServers: ReadonlyMap<VirtualServerKey, VirtualServer>;
+  /**
+   * Firewall marks of the frontends that give clients inside the cluster other endpoints than those outside: policy
+   * Local on an external frontend. By the key of the frontend; each mark once.
+   */
+  readonly insideMarks: ReadonlyMap<VirtualServerKey, number>;
   readonly healthChecks: readonly HealthCheck[];
   /** The ranges ClusterIPs come from, if known. */
   readonly serviceCIDRs: readonly Cidr[];
+  readonly podRanges: PodRanges;
   /** The node's own addresses, without ours. */
   readonly nodeAddresses: readonly IpAddress[];
   /** Sorted. */

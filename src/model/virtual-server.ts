@@ -30,6 +30,8 @@ export interface RealServer {
   readonly port: Port;
   /** 0 takes no new connections. */
   readonly weight: number;
+  /** Whether it runs on this node. */
+  readonly local: boolean;
   /** The object that names it, for reasons: `EndpointSlice web/front-x7k2p`. */
   readonly origin: string;
 }

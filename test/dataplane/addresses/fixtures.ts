@@ -61,8 +61,10 @@ export function desiredWith(
   return {
     node: 'n0',
     virtualServers: new Map(frontends.map(virtualServer).map((server) => [server.key, server])),
+    insideMarks: new Map(),
     healthChecks: [],
     serviceCIDRs: (ranges.serviceCIDRs ?? []).map(cidr),
+    podRanges: { cluster: [], node: [] },
     nodeAddresses: (ranges.nodeAddresses ?? []).map(ip),
     rejected: [],
   };

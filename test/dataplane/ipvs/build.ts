@@ -157,8 +157,10 @@ export function desiredState(virtualServers: readonly VirtualServer[]): DesiredS
   return {
     node: 'n0',
     virtualServers: new Map(virtualServers.map((server) => [server.key, server])),
+    insideMarks: new Map(),
     healthChecks: [],
     serviceCIDRs: [],
+    podRanges: { cluster: [], node: [] },
     nodeAddresses: [],
     rejected: [],
   };
@@ -167,7 +169,7 @@ export function desiredState(virtualServers: readonly VirtualServer[]): DesiredS
 /** One endpoint of {@link virtualServer}. */
 export function endpointOf(text: string, weight = 1) {
   const { address, port: number } = endpoint(text);
-  return { address, port: port(number), weight, origin: 'EndpointSlice web/front-x7k2p' };
+  return { address, port: port(number), weight, local: false, origin: 'EndpointSlice web/front-x7k2p' };
 }
 
 /** A ledger that owns these virtual servers. */
