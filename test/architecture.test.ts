@@ -37,13 +37,23 @@ const RULES: readonly { readonly of: RegExp; readonly may: RegExp; readonly pack
     packages: /^(valibot|node:.*)$/,
   },
   {
+    of: /^src\/dataplane\/nftables\//,
+    may: /^src\/(model|snapshot)\/|^src\/dataplane\/(nftables\/.*|[^/]+\.ts)$/,
+    packages: /^(valibot|node:.*)$/,
+  },
+  {
+    of: /^src\/trace\//,
+    may: /^src\/(model|trace)\/|^src\/dataplane\/(ipvs|addresses)\/rows\.ts$|^src\/dataplane\/nftables\/(rows|rules|sets|text)\.ts$/,
+    packages: /^$/,
+  },
+  {
     of: /^src\/sync\//,
     may: /^src\/(model|snapshot|sync)\/|^src\/dataplane\/dataplane\.ts$/,
     packages: /^node:crypto$/,
   },
   {
     of: /^src\/cli\//,
-    may: /^src\/(model|snapshot|cluster|desired|sync|cli)\/|^src\/(config|dataplane\/dataplane)\.ts$/,
+    may: /^src\/(model|snapshot|cluster|desired|sync|trace|cli)\/|^src\/(config|dataplane\/dataplane)\.ts$/,
     packages: /^(commander|valibot|js-yaml|node:util)$/,
   },
 ];

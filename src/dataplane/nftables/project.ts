@@ -1,0 +1,191 @@
+import { compareAddresses, familyOf, type IpAddress, type IpFamily } from '../../model/address.ts';
+import { type Cidr, cidrContains, formatCidr } from '../../model/cidr.ts';
+import type { DesiredState, PodRanges } from '../../model/desired-state.ts';
+import type { Rejected } from '../../model/rejected.ts';
+import type { RealServer, VirtualServer } from '../../model/virtual-server.ts';
+import type { Projection } from '../dataplane.ts';
+import type { ElementRow, NftablesRows, RuleRow, SetRow } from './rows.ts';
+import type { PodDetection, RulesetOptions } from './rules.ts';
+import { ruleset } from './ruleset.ts';
+import { declarationOf, SET_NAMES, type SetBase, type SetName, setName } from './sets.ts';
+import { declarationText, hookText, ruleDigest, ruleText } from './text.ts';
+
+export interface NftablesOptions
+  extends Pick<RulesetOptions, 'masqueradeAll' | 'masqueradeBit' | 'firewallMarkBase'> {
+  /** Name of our table of family inet. */
+  readonly table: string;
+  /** `clusterCIDR`, `nodeCIDR`, `interfacePrefix:NAME` or `bridge:NAME`. */
+  readonly detectLocal: string;
+  /** Frontends in these ranges are served by others. */
+  readonly excludeCIDRs: readonly Cidr[];
+}
+
+/** The table that `desired` means. */
+export function project(desired: DesiredState, options: NftablesOptions): Projection<NftablesRows> {
+  const sets = new ElementSets();
+  const ranges = closableRanges(desired);
+  addRanges(sets, ranges, desired.podRanges);
+  for (const virtualServer of desired.virtualServers.values()) {
+    const { address } = virtualServer;
+    if (options.excludeCIDRs.some((range) => cidrContains(range, address))) continue;
+    addFrontend(sets, virtualServer, ranges, desired);
+  }
+  const detection = detectionOf(options.detectLocal);
+  const knownPods = (['IPv4', 'IPv6'] as const).filter(
+    (family) => detection.by === 'sources' && sets.has(detection.of, family),
+  );
+  return {
+    rows: {
+      table: options.table,
+      exists: true,
+      sets: sets.rows(),
+      chains: chainRows({ ...options, detection, knownPods }),
+    },
+    refused: refusals(desired, detection),
+  };
+}
+
+/** Elements by set while they are gathered; the first reason given for one stands. */
+class ElementSets {
+  readonly #elements = new Map<SetName, Map<string, ElementRow>>();
+
+  add(base: SetBase, family: IpFamily, key: string, reason: string, mark: number | null = null): void {
+    const name = setName(base, family);
+    const elements = this.#elements.get(name) ?? new Map<string, ElementRow>();
+    if (elements.size === 0) this.#elements.set(name, elements);
+    if (!elements.has(key)) elements.set(key, { mark, reason });
+  }
+
+  has(base: SetBase, family: IpFamily): boolean {
+    return this.#elements.has(setName(base, family));
+  }
+
+  rows(): ReadonlyMap<SetName, SetRow> {
+    return new Map(
+      SET_NAMES.map((name) => {
+        const declaration = declarationText(declarationOf(name));
+        return [name, { declaration, elements: this.#elements.get(name) ?? new Map() }];
+      }),
+    );
+  }
+}
+
+function addRanges(sets: ElementSets, serviceCIDRs: readonly Cidr[], podRanges: PodRanges): void {
+  const add = (base: SetBase, ranges: readonly Cidr[], reason: string): void => {
+    for (const range of outermost(ranges)) sets.add(base, range.family, rangeText(range), reason);
+  };
+  add('cluster-ips', serviceCIDRs, 'ServiceCIDR');
+  add('pods', podRanges.cluster, 'clusterCIDRs or Node podCIDRs');
+  add('node-pods', podRanges.node, 'Node podCIDRs');
+}
+
+/** Not a range that the node itself has an address in: its own ports would be closed. */
+function closableRanges({ serviceCIDRs, nodeAddresses }: DesiredState): readonly Cidr[] {
+  return serviceCIDRs.filter((range) => !nodeAddresses.some((address) => cidrContains(range, address)));
+}
+
+function addFrontend(
+  sets: ElementSets,
+  virtualServer: VirtualServer,
+  serviceCIDRs: readonly Cidr[],
+  desired: DesiredState,
+): void {
+  const { key, address, exposure, trafficPolicy, bindAddress, realServers, origin } = virtualServer;
+  const family = familyOf(address);
+  const frontend = frontendText(virtualServer);
+  const inside = virtualServer.insideRealServers ?? [];
+  if (exposure === 'ClusterIP') {
+    const inRange = serviceCIDRs.some((range) => cidrContains(range, address));
+    if (!inRange && bindAddress) sets.add('cluster-ips', family, address, origin);
+  } else if (bindAddress) sets.add('vips', family, address, origin);
+  if (exposure !== 'ClusterIP' && trafficPolicy === 'Cluster') {
+    sets.add('masquerade', family, frontend, origin);
+  }
+  if (realServers.length === 0) sets.add('empty', family, frontend, origin);
+  const mark = desired.insideMarks.get(key);
+  if (mark !== undefined && inside.length > 0) sets.add('inside-marks', family, frontend, origin, mark);
+  addSourceRanges(sets, virtualServer, desired.nodeAddresses);
+  addHairpins(sets, family, [...realServers, ...inside]);
+}
+
+function addSourceRanges(
+  sets: ElementSets,
+  virtualServer: VirtualServer,
+  nodeAddresses: readonly IpAddress[],
+): void {
+  const { address, sourceRanges, origin } = virtualServer;
+  if (sourceRanges === null) return;
+  const family = familyOf(address);
+  const frontend = frontendText(virtualServer);
+  const reason = `${origin}, loadBalancerSourceRanges`;
+  sets.add('restricted', family, frontend, reason);
+  // The node sends from the VIP itself, unless it is told otherwise.
+  const nodeIsInside = nodeAddresses.some((own) => sourceRanges.some((range) => cidrContains(range, own)));
+  const single = { family, network: address, prefixLength: family === 'IPv4' ? 32 : 128 };
+  const allowed = outermost(nodeIsInside ? [...sourceRanges, single] : sourceRanges);
+  for (const range of allowed) sets.add('allowed', family, `${frontend} . ${rangeText(range)}`, reason);
+}
+
+function addHairpins(sets: ElementSets, family: IpFamily, realServers: readonly RealServer[]): void {
+  for (const { address, local, origin } of realServers) {
+    if (local) sets.add('hairpin', family, `${address} . ${address}`, origin);
+  }
+}
+
+/** `10.0.0.1 . tcp . 80`, the key of a frontend in every set that has such. */
+export function frontendText({
+  address,
+  protocol,
+  port,
+}: Pick<VirtualServer, 'address' | 'protocol' | 'port'>): string {
+  return `${address} . ${protocol.toLowerCase()} . ${port}`;
+}
+
+/** As the kernel lists it: without a length where it is one address. */
+export function rangeText(range: Cidr): string {
+  return range.prefixLength === (range.family === 'IPv4' ? 32 : 128) ? range.network : formatCidr(range);
+}
+
+/** Without those that lie in another: the kernel refuses elements that overlap. In numeric order. */
+export function outermost(ranges: readonly Cidr[]): readonly Cidr[] {
+  const sorted = [...ranges].sort(
+    (a, b) => compareAddresses(a.network, b.network) || a.prefixLength - b.prefixLength,
+  );
+  const kept: Cidr[] = [];
+  for (const range of sorted) {
+    // Ranges are nested or apart, and the wider of two with one network comes first.
+    const last = kept.at(-1);
+    if (!last || !cidrContains(last, range.network)) kept.push(range);
+  }
+  return kept;
+}
+
+function detectionOf(detectLocal: string): PodDetection {
+  const [how, name = ''] = detectLocal.split(/:(.*)/s);
+  if (how === 'interfacePrefix') return { by: 'link', name: `${name}*` };
+  if (how === 'bridge') return { by: 'link', name };
+  return { by: 'sources', of: how === 'nodeCIDR' ? 'node-pods' : 'pods' };
+}
+
+function refusals(desired: DesiredState, detection: PodDetection): readonly Rejected[] {
+  if (detection.by === 'link' || desired.insideMarks.size === 0 || desired.podRanges.node.length > 0)
+    return [];
+  const reason =
+    'the podCIDRs of this Node are not known, so its pods count as outside clients where the policy is Local; ' +
+    'give the Node object, or detectLocal by interface';
+  return [{ subject: 'externalTrafficPolicy Local', reason }];
+}
+
+function chainRows(options: RulesetOptions): NftablesRows['chains'] {
+  return new Map(
+    ruleset(options).map(({ name, hook, rules }) => [
+      name,
+      {
+        declaration: hookText(hook),
+        rules: rules.map((rule): RuleRow => {
+          return { name: rule.name, digest: ruleDigest(ruleText(rule, options)), rule };
+        }),
+      },
+    ]),
+  );
+}
