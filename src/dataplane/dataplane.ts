@@ -15,6 +15,11 @@ export type DataplaneName = 'nftables' | 'ipvs' | 'addresses' | 'socklb';
  */
 export interface Dataplane<Rows, Op extends Operation> {
   readonly name: DataplaneName;
+  /**
+   * Whether the dataplanes after it in make order change nothing until all of its `make` is done: its rules must
+   * stand before what they protect is reachable.
+   */
+  readonly isGate?: boolean;
   /** Pure: the rows that `desired` means here, and what this dataplane refuses, with reasons. */
   project(desired: DesiredState): Projection<Rows>;
   /** The kernel's rows, normalised, each marked ours or foreign. Reads only. */

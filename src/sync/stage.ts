@@ -34,6 +34,8 @@ export interface StagePlan {
 /** Operations of one dataplane, in order. */
 export interface StageOps {
   readonly ops: readonly Operation[];
+  /** See Dataplane.isGate. */
+  readonly isGate: boolean;
   /** Executes those that `permits` lets through. */
   apply(permits: (op: Operation) => boolean, signal: AbortSignal): Promise<ApplyReport<Operation>>;
 }
@@ -80,5 +82,6 @@ export function stageState<Rows, Op extends Operation>(
 }
 
 function stageOps<Rows, Op extends Operation>(dataplane: Dataplane<Rows, Op>, ops: readonly Op[]): StageOps {
-  return { ops, apply: (permits, signal) => dataplane.apply(ops.filter(permits), signal) };
+  const { isGate = false } = dataplane;
+  return { ops, isGate, apply: (permits, signal) => dataplane.apply(ops.filter(permits), signal) };
 }

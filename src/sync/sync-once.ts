@@ -69,17 +69,33 @@ export function operationsOf(plan: SyncPlan): readonly Operation[] {
 
 /**
  * Makes everything, then breaks. What could not be made keeps its old parts: an endpoint is not taken from a
- * virtual server that has not got its new one. After an overflow or an abort nothing is broken at all.
+ * virtual server that has not got its new one. After an overflow, an abort or the failure of a stage that others
+ * wait for nothing is broken at all.
  */
 export async function applySync(
   plan: Pick<SyncPlan, 'make' | 'break'>,
   signal: AbortSignal,
 ): Promise<SyncReport> {
-  const made = await applyAll(plan.make, () => true, signal);
+  const { report: made, closed } = await makeAll(plan.make, signal);
   const failed = new Set(made.refused.map(({ op }) => rootSubject(op)));
-  const nothing = made.notAttempted.length > 0;
+  const nothing = closed || made.notAttempted.length > 0;
   const broken = await applyAll(plan.break, (op) => !nothing && !failed.has(rootSubject(op)), signal);
   return mergeReports([made, broken]);
+}
+
+/** In order; behind a gate that is not wholly made nothing is made. */
+async function makeAll(
+  stages: readonly StageOps[],
+  signal: AbortSignal,
+): Promise<{ readonly report: SyncReport; readonly closed: boolean }> {
+  const reports: SyncReport[] = [];
+  let closed = false;
+  for (const stage of stages) {
+    const report = await applyAll([stage], () => !closed, signal);
+    closed ||= stage.isGate && !isComplete(report);
+    reports.push(report);
+  }
+  return { report: mergeReports(reports), closed };
 }
 
 async function applyAll(

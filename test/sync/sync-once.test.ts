@@ -11,9 +11,11 @@ function stage(
   ran: string[],
   ops: readonly Operation[],
   fate: { refused?: string; notAttempted?: string } = {},
+  isGate = false,
 ): StageOps {
   return {
     ops,
+    isGate,
     apply: async (permits): Promise<ApplyReport<Operation>> => {
       const permitted = ops.filter(permits);
       ran.push(...permitted.map(({ op: name }) => name));
@@ -52,6 +54,27 @@ describe('applySync()', () => {
     expect(ran).toEqual(['addA', 'deleteB']);
     expect(report.refused.map((refusal) => refusal.op.op)).toEqual(['addA']);
     expect(report.notAttempted.map(({ op: name }) => name)).toEqual(['deleteA', 'deleteV']);
+  });
+
+  it('changes nothing behind a gate that was refused', async () => {
+    const ran: string[] = [];
+    const gate = stage(ran, [op('addRule', 'table')], { refused: 'addRule' }, true);
+    const make = [gate, stage(ran, [op('addVirtualServer', 'TCP v:1')])];
+    const broken = [stage(ran, [op('deleteVirtualServer', 'TCP w:1')])];
+    const report = await applySync({ make, break: broken }, SIGNAL);
+    expect(ran).toEqual(['addRule']);
+    expect(report.refused.map((refusal) => refusal.op.op)).toEqual(['addRule']);
+    expect(report.notAttempted.map(({ op: name }) => name)).toEqual([
+      'addVirtualServer',
+      'deleteVirtualServer',
+    ]);
+  });
+
+  it('goes on behind a gate that has nothing to do', async () => {
+    const ran: string[] = [];
+    const make = [stage(ran, [], {}, true), stage(ran, [op('add', 'TCP v:1')])];
+    await applySync({ make, break: [] }, SIGNAL);
+    expect(ran).toEqual(['add']);
   });
 
   it('breaks nothing after something was left unattempted', async () => {
