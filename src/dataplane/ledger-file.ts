@@ -2,8 +2,8 @@ import * as v from 'valibot';
 import { compareAddresses, type IpAddress, parseIpAddress } from '../model/address.ts';
 import { formatCidr, parseCidr } from '../model/cidr.ts';
 import { compareText } from '../model/rejected.ts';
-import type { VirtualServerKey } from '../model/virtual-server.ts';
-import type { DrainKey, Ledger } from './ledger.ts';
+import { parseVirtualServerKey, type VirtualServerKey, virtualServerKey } from '../model/virtual-server.ts';
+import type { DrainKey, Ledger, LedgerOrigin } from './ledger.ts';
 
 /** What a ledger is valid for: after a reboot, or in another network namespace, nothing in it exists. */
 export interface KernelIdentity {
@@ -24,7 +24,7 @@ export function formatLedger({ bootId, networkNamespace, ledger }: LedgerDocumen
     version: 1,
     bootId,
     networkNamespace,
-    virtualServers: sortedObject(ledger.virtualServers),
+    virtualServers: sortedObject(new Map([...ledger.virtualServers].map(originEntry))),
     drains: sortedObject(ledger.drains),
     addresses: [...ledger.addresses].sort(compareAddresses),
     routes: [...ledger.routes].sort(compareText),
@@ -83,6 +83,17 @@ const PREFIX = v.pipe(
   }),
 );
 
+const FRONTEND = v.pipe(
+  v.nullable(v.string()),
+  v.rawTransform<string | null, VirtualServerKey | null>(({ dataset, addIssue, NEVER }) => {
+    if (dataset.value === null) return null;
+    const identity = parseVirtualServerKey(dataset.value);
+    if (identity?.kind === 'address') return virtualServerKey(identity);
+    addIssue({ message: `${JSON.stringify(dataset.value)} is no frontend` });
+    return NEVER;
+  }),
+);
+
 const DOCUMENT = v.object({
   version: v.literal(1),
   bootId: v.string(),
@@ -93,6 +104,7 @@ const DOCUMENT = v.object({
       service: v.string(),
       servicePort: v.string(),
       exposure: v.picklist(['ClusterIP', 'NodePort', 'ExternalIP', 'LoadBalancer']),
+      frontend: v.optional(FRONTEND, null),
     }),
   ),
   drains: v.record(v.string(), v.pipe(v.number(), v.finite())),
@@ -101,6 +113,11 @@ const DOCUMENT = v.object({
   links: v.array(v.string()),
   sysctls: v.record(v.string(), v.object({ before: v.string(), set: v.string() })),
 });
+
+/** A frontend is left out of its own entry. */
+function originEntry([key, { frontend, ...origin }]: readonly [VirtualServerKey, LedgerOrigin]) {
+  return [key, frontend === null ? origin : { ...origin, frontend }] as const;
+}
 
 function sortedObject<Value>(map: ReadonlyMap<string, Value>): Record<string, Value> {
   return Object.fromEntries([...map].sort(([a], [b]) => compareText(a, b)));

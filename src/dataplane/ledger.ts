@@ -6,6 +6,8 @@ export interface LedgerOrigin {
   readonly service: string;
   readonly servicePort: string;
   readonly exposure: Exposure;
+  /** Of a firewall mark: the frontend whose inside clients bear it. null for a frontend itself. */
+  readonly frontend: VirtualServerKey | null;
 }
 
 /** A sysctl we changed: what it was, to be restored, and what we set, so that a later foreign change is seen. */

@@ -13,7 +13,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { drainKey, EMPTY_LEDGER, type Ledger } from '../../src/dataplane/ledger.ts';
+import { drainKey, EMPTY_LEDGER, type Ledger, type LedgerOrigin } from '../../src/dataplane/ledger.ts';
 import { formatLedger, parseLedger } from '../../src/dataplane/ledger-file.ts';
 import {
   currentKernel,
@@ -48,8 +48,19 @@ const ip = (text: string): IpAddress => {
 const PORT = parsePort(80) ?? expect.unreachable();
 const KEY = virtualServerKey({ kind: 'address', address: ip('10.96.0.50'), port: PORT, protocol: 'TCP' });
 
+const MARK = virtualServerKey({ kind: 'firewallMark', family: 'IPv4', firewallMark: 17 });
+const ORIGIN: LedgerOrigin = {
+  service: 'web/front',
+  servicePort: '',
+  exposure: 'LoadBalancer',
+  frontend: null,
+};
+
 const LEDGER: Ledger = {
-  virtualServers: new Map([[KEY, { service: 'web/front', servicePort: '', exposure: 'ClusterIP' }]]),
+  virtualServers: new Map([
+    [MARK, { ...ORIGIN, frontend: KEY }],
+    [KEY, ORIGIN],
+  ]),
   drains: new Map([
     [drainKey(KEY, realServerKey({ address: ip('10.244.1.20'), port: 8080 })), 1_700_000_000_000],
   ]),
@@ -67,6 +78,16 @@ describe('openLedgerStore()', () => {
     const store = openLedgerStore(directory, KERNEL);
     expect(store.read()).toEqual(LEDGER);
     expect(store.notes).toEqual([]);
+  });
+
+  test('reads what was written before firewall marks had frontends', () => {
+    const { frontend: _, ...origin } = ORIGIN;
+    const text = formatLedger({
+      ...KERNEL,
+      ledger: { ...EMPTY_LEDGER, virtualServers: new Map([[KEY, ORIGIN]]) },
+    });
+    expect(JSON.parse(text).virtualServers).toEqual({ [KEY]: origin });
+    expect(parseLedger(text).ledger.virtualServers.get(KEY)).toEqual(ORIGIN);
   });
 
   test('reads as empty where there is no directory, and makes none', () => {
@@ -128,6 +149,14 @@ describe('openLedgerStore()', () => {
       name: 'a wrong address',
       text: formatLedger({ ...KERNEL, ledger: LEDGER }).replace('"fd00::50"', '"fd00::g"'),
       note: /addresses\.1: "fd00::g" is no IP address/,
+    },
+    {
+      name: 'a frontend that is a mark',
+      text: formatLedger({ ...KERNEL, ledger: LEDGER }).replace(
+        `"frontend": "${KEY}"`,
+        '"frontend": "FWM4 17"',
+      ),
+      note: /frontend: "FWM4 17" is no frontend/,
     },
     { name: 'a later version', text: '{"version": 2}', note: /version/ },
   ])('reads $name as empty, with a note, and keeps the file aside at the first update', ({ text, note }) => {

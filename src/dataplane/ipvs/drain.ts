@@ -1,6 +1,6 @@
 import { unreachable } from '../../model/brand.ts';
 import { deleteRealServer, deleteVirtualServer, drainRealServer, type IpvsOp } from './ops.ts';
-import { type RealServerRow, sortedRealServers, type VirtualServerRow } from './rows.ts';
+import { frontendOf, type RealServerRow, sortedRealServers, type VirtualServerRow } from './rows.ts';
 
 /** When connections are waited for, and how long. */
 export interface DrainOptions {
@@ -58,13 +58,13 @@ export function mustDrain(row: VirtualServerRow, observedAtMs: number, options: 
 }
 
 function fateOf(
-  { identity }: VirtualServerRow,
+  row: VirtualServerRow,
   realServer: RealServerRow,
   observedAtMs: number,
   drainTimeoutSeconds: number,
 ): Fate {
-  // Only TCP says when a connection ends; a firewall mark may carry it.
-  if (identity.kind === 'address' && identity.protocol !== 'TCP') return 'delete';
+  // Only TCP says when a connection ends; a firewall mark of a frontend that is not known may carry it.
+  if ((frontendOf(row)?.protocol ?? 'TCP') !== 'TCP') return 'delete';
   if (realServer.activeConnections === 0) return 'delete';
   if (realServer.config.weight !== 0 || realServer.drainStartedAtMs === null) return 'drain';
   return observedAtMs - realServer.drainStartedAtMs >= drainTimeoutSeconds * 1000 ? 'delete' : 'wait';

@@ -1,4 +1,3 @@
-import type { VirtualServer } from '../../model/virtual-server.ts';
 import type { Dataplane } from '../dataplane.ts';
 import type { LedgerAccess } from '../ledger.ts';
 import { applyIpvs, type WriteSysctl, writeSysctlFile } from './apply.ts';
@@ -8,9 +7,9 @@ import type { IpvsOp } from './ops.ts';
 import { NO_STALE_ENTRIES, type StaleEntries } from './ownership.ts';
 import { parseIpvsOp } from './parse-op.ts';
 import { drainingIpvsAddresses, type PlanOptions, planIpvs, teardownIpvs } from './plan.ts';
-import { type ProjectOptions, projectIpvs, projectVirtualServer } from './project.ts';
+import { memoisedFrontends, type ProjectOptions, projectIpvs } from './project.ts';
 import { reduceIpvs } from './reduce.ts';
-import { foreignVirtualServers, type IpvsRows, type VirtualServerRow } from './rows.ts';
+import { foreignVirtualServers, type IpvsRows } from './rows.ts';
 import { canonicalText } from './text.ts';
 
 export interface IpvsOptions extends ProjectOptions, PlanOptions {}
@@ -32,12 +31,11 @@ export function createIpvsDataplane(
 ): Dataplane<IpvsRows, IpvsOp> {
   const { kernel, ledger, nowMs } = resources;
   const { readSysctl = readSysctlFile, writeSysctl = writeSysctlFile } = resources;
-  // Unchanged virtual servers are the same objects from sync to sync; so are their rows.
-  const projected = new WeakMap<VirtualServer, VirtualServerRow>();
+  const rowsOf = memoisedFrontends();
   let stale: StaleEntries = NO_STALE_ENTRIES;
   return {
     name: 'ipvs',
-    project: (desired) => projectIpvs(desired, options, (server) => projectOnce(projected, server)),
+    project: (desired) => projectIpvs(desired, options, rowsOf),
     observe: async (signal) => {
       const observation = await observeIpvs(kernel, ledger, readSysctl, nowMs, signal);
       stale = observation.stale;
@@ -57,15 +55,4 @@ export function createIpvsDataplane(
     parseOp: parseIpvsOp,
     drainingAddresses: (observed, wanted) => drainingIpvsAddresses(observed, wanted, options),
   };
-}
-
-function projectOnce(
-  projected: WeakMap<VirtualServer, VirtualServerRow>,
-  virtualServer: VirtualServer,
-): VirtualServerRow {
-  const known = projected.get(virtualServer);
-  if (known) return known;
-  const row = projectVirtualServer(virtualServer);
-  projected.set(virtualServer, row);
-  return row;
 }

@@ -146,9 +146,10 @@ export function deleteRealServer(row: VirtualServerRow, have: RealServerRow, rea
   };
 }
 
-/** `Service web/front port http` */
-export function reasonOf({ service, servicePort }: LedgerOrigin): string {
-  return `Service ${service}${servicePort === '' ? '' : ` port ${servicePort}`}`;
+/** `Service web/front port http`, or `Service web/front port http, inside clients of TCP 203.0.113.9:80` */
+export function reasonOf({ service, servicePort, frontend }: LedgerOrigin): string {
+  const port = servicePort === '' ? '' : ` port ${servicePort}`;
+  return `Service ${service}${port}${frontend === null ? '' : `, inside clients of ${frontend}`}`;
 }
 
 function subjectOf(row: VirtualServerRow, realServer: RealServerConfig): string {

@@ -101,8 +101,7 @@ export function writeAhead(
   for (const name of stale.sysctls) edits.sysctls.set(name, null);
   for (const op of ops) {
     if (op.op === 'addVirtualServer' || op.op === 'adoptVirtualServer') {
-      const { service, servicePort, exposure } = op.origin;
-      edits.virtualServers.set(virtualServerKey(op.identity), { service, servicePort, exposure });
+      edits.virtualServers.set(virtualServerKey(op.identity), op.origin);
     } else if (op.op === 'drainRealServer') {
       edits.drains.set(drainKey(virtualServerKey(op.identity), realServerKey(op.realServer)), nowMs);
     } else if (op.op === 'setSysctl') {

@@ -1,6 +1,11 @@
 import * as v from 'valibot';
 import { parseIpAddress } from '../../model/address.ts';
 import { schedulerFromKernel } from '../../model/scheduler.ts';
+import {
+  parseVirtualServerKey,
+  type VirtualServerKey,
+  virtualServerKey,
+} from '../../model/virtual-server.ts';
 import type { IpvsOp, IpvsOpNamed, IpvsOps } from './ops.ts';
 import { SYSCTL_NAMES } from './sysctls.ts';
 
@@ -57,10 +62,21 @@ const CONFIG = v.strictObject({
   persistenceEngine: v.nullable(TEXT),
 });
 
+const FRONTEND = v.pipe(
+  TEXT,
+  v.rawTransform<string, VirtualServerKey>(({ dataset, addIssue, NEVER }) => {
+    const identity = parseVirtualServerKey(dataset.value);
+    if (identity?.kind === 'address') return virtualServerKey(identity);
+    addIssue({ message: 'not a frontend' });
+    return NEVER;
+  }),
+);
+
 const ORIGIN = v.strictObject({
   service: TEXT,
   servicePort: TEXT,
   exposure: v.picklist(['ClusterIP', 'NodePort', 'ExternalIP', 'LoadBalancer']),
+  frontend: v.optional(v.nullable(FRONTEND), null),
 });
 
 const REAL_SERVER = v.strictObject({

@@ -8,6 +8,7 @@ import {
   addRealServer,
   addVirtualServer,
   adoptVirtualServer,
+  deleteRealServer,
   deleteVirtualServer,
   type IpvsOp,
   restoreSysctl,
@@ -21,6 +22,7 @@ import {
   equalRealServerConfig,
   equalRealServers,
   equalRows,
+  frontendOf,
   type IpvsRows,
   sortedRealServers,
   type VirtualServerRow,
@@ -91,9 +93,10 @@ export function drainingIpvsAddresses(
 ): ReadonlySet<IpAddress> {
   const draining = new Set<IpAddress>();
   for (const [key, have] of observed.virtualServers) {
-    if (have.owner !== 'svcplane' || have.identity.kind !== 'address') continue;
+    const frontend = frontendOf(have);
+    if (have.owner !== 'svcplane' || frontend === null) continue;
     if (wanted.virtualServers.has(key) || !mustDrain(have, observed.observedAtMs, options)) continue;
-    draining.add(have.identity.address);
+    draining.add(frontend.address);
   }
   if (draining.size === 0) return draining;
   for (const { identity } of wanted.virtualServers.values()) {
@@ -132,6 +135,13 @@ function alteration(
   if (want.origin && !ownedAsWanted) make.push(adoptVirtualServer(have, want, want.origin));
   if (!equalConfig(have.config, want.config)) make.push(setVirtualServer(have, want));
   if (equalRealServers(have, want)) return { row: want, make, break: [] };
+  const unwanted = sortedRealServers(have).filter(
+    ({ config }) => !want.realServers.has(realServerKey(config)),
+  );
+  const handedOver = isHandedOver(have, want);
+  // The clients of one frontend must not meet endpoints of another, not even until everything is made.
+  if (handedOver)
+    make.unshift(...unwanted.map((realServer) => deleteRealServer(have, realServer, HANDED_OVER)));
   for (const realServer of sortedRealServers(want)) {
     const present = have.realServers.get(realServerKey(realServer.config));
     if (!present) make.push(addRealServer(want, realServer));
@@ -139,15 +149,21 @@ function alteration(
       make.push(setRealServer(want, present, realServer));
     }
   }
+  if (handedOver) return { row: want, make, break: [] };
   const reason = `no longer an endpoint of ${want.reason}`;
-  const unwanted = sortedRealServers(have).filter(
-    ({ config }) => !want.realServers.has(realServerKey(config)),
-  );
   return {
     row: want,
     make,
     break: unwanted.flatMap((realServer) => dropRealServer(have, realServer, observedAtMs, options, reason)),
   };
+}
+
+const HANDED_OVER = 'the firewall mark is of another frontend now';
+
+/** Whether a firewall mark of ours changes frontends, as when two keys fell on one mark and the first is gone. */
+function isHandedOver(have: VirtualServerRow, want: VirtualServerRow): boolean {
+  const before = have.origin?.frontend ?? null;
+  return before !== null && before !== want.origin?.frontend;
 }
 
 function planSysctls(observed: IpvsRows, wanted: IpvsRows) {
@@ -190,9 +206,8 @@ function compareUrgency(a: VirtualServerRow, b: VirtualServerRow): number {
   return urgencyOf(a) - urgencyOf(b) || compareIdentities(a.identity, b.identity);
 }
 
-function urgencyOf({ origin, identity }: VirtualServerRow): number {
-  if (origin?.service === 'default/kubernetes') return 0;
-  const dns =
-    origin?.service === 'kube-system/kube-dns' || (identity.kind === 'address' && identity.port === 53);
-  return dns ? 1 : 2;
+function urgencyOf(row: VirtualServerRow): number {
+  const service = row.origin?.service;
+  if (service === 'default/kubernetes') return 0;
+  return service === 'kube-system/kube-dns' || frontendOf(row)?.port === 53 ? 1 : 2;
 }

@@ -8,6 +8,7 @@ import {
   realServerKey,
   type VirtualServer,
   type VirtualServerKey,
+  virtualServerKey,
 } from '../../model/virtual-server.ts';
 import type { Projection } from '../dataplane.ts';
 import {
@@ -26,15 +27,21 @@ export interface ProjectOptions {
   readonly ipv6: boolean;
 }
 
+/** The rows of one frontend: its own, and the one for inside clients where it has a mark for them. */
+export type ProjectFrontend = (
+  virtualServer: VirtualServer,
+  mark: number | null,
+) => readonly VirtualServerRow[];
+
 /**
  * The IPVS rows that `desired` means.
- * @param rowOf turns one virtual server into its row; give a memo of {@link projectVirtualServer} to keep the rows
- *   of unchanged virtual servers identical from one call to the next
+ * @param rowsOf give a {@link memoisedFrontends} to keep the rows of unchanged virtual servers identical from one call
+ *   to the next
  */
 export function projectIpvs(
   desired: DesiredState,
   options: ProjectOptions,
-  rowOf: (virtualServer: VirtualServer) => VirtualServerRow = projectVirtualServer,
+  rowsOf: ProjectFrontend = projectFrontend,
 ): Projection<IpvsRows> {
   const refused: Rejected[] = [];
   const virtualServers = new Map<VirtualServerKey, VirtualServerRow>();
@@ -46,7 +53,9 @@ export function projectIpvs(
       continue;
     }
     anyIpv6 ||= familyOf(virtualServer.address) === 'IPv6';
-    virtualServers.set(key, rowOf(virtualServer));
+    for (const row of rowsOf(virtualServer, desired.insideMarks.get(key) ?? null)) {
+      virtualServers.set(row.key, row);
+    }
   }
   const sysctls = new Map<string, SysctlRow>(
     [...SYSCTLS, ...(anyIpv6 ? IPV6_SYSCTLS : [])].map(([name, value]) => [name, { value, changed: null }]),
@@ -57,10 +66,13 @@ export function projectIpvs(
   };
 }
 
-/** One virtual server as a row: masquerading, affinity per client address. */
-export function projectVirtualServer(virtualServer: VirtualServer): VirtualServerRow {
-  const { key, address, port, protocol, service, servicePort, exposure } = virtualServer;
-  return {
+/** Masquerading, affinity per client address. Inside clients get the scheduler and affinity of all others. */
+export function projectFrontend(
+  virtualServer: VirtualServer,
+  mark: number | null,
+): readonly VirtualServerRow[] {
+  const { key, address, port, protocol, service, servicePort, exposure, insideRealServers } = virtualServer;
+  const row: VirtualServerRow = {
     key,
     identity: { kind: 'address', address, port, protocol },
     config: {
@@ -72,8 +84,35 @@ export function projectVirtualServer(virtualServer: VirtualServer): VirtualServe
     },
     realServers: new Map(virtualServer.realServers.map(projectRealServer)),
     owner: 'svcplane',
-    origin: { service, servicePort, exposure },
+    origin: { service, servicePort, exposure, frontend: null },
     reason: virtualServer.origin,
+  };
+  if (mark === null || insideRealServers === null) return [row];
+  const identity = { kind: 'firewallMark', family: familyOf(address), firewallMark: mark } as const;
+  const inside: VirtualServerRow = {
+    ...row,
+    key: virtualServerKey(identity),
+    identity,
+    realServers: new Map(insideRealServers.map(projectRealServer)),
+    origin: { service, servicePort, exposure, frontend: key },
+    reason: `${virtualServer.origin}, inside clients of ${key}`,
+  };
+  return [row, inside];
+}
+
+/** A {@link projectFrontend} that gives the same objects again for the same virtual server with the same mark. */
+export function memoisedFrontends(): ProjectFrontend {
+  // Unchanged virtual servers are the same objects from sync to sync.
+  const projected = new WeakMap<
+    VirtualServer,
+    { readonly mark: number | null; readonly rows: readonly VirtualServerRow[] }
+  >();
+  return (virtualServer, mark) => {
+    const known = projected.get(virtualServer);
+    if (known?.mark === mark) return known.rows;
+    const rows = projectFrontend(virtualServer, mark);
+    projected.set(virtualServer, { mark, rows });
+    return rows;
   };
 }
 

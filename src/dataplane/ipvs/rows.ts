@@ -3,6 +3,7 @@ import type { Scheduler } from '../../model/scheduler.ts';
 import {
   compareIdentities,
   compareRealServers,
+  parseVirtualServerKey,
   type RealServerKey,
   type VirtualServerIdentity,
   type VirtualServerKey,
@@ -150,7 +151,26 @@ export function equalRealServers(a: VirtualServerRow, b: VirtualServerRow): bool
 /** Whether two origins are the same frontend of the same Service port. */
 export function equalOrigin(a: LedgerOrigin | null, b: LedgerOrigin | null): boolean {
   if (a === null || b === null) return a === b;
-  return a.service === b.service && a.servicePort === b.servicePort && a.exposure === b.exposure;
+  return (
+    a.service === b.service &&
+    a.servicePort === b.servicePort &&
+    a.exposure === b.exposure &&
+    // A recorded snapshot does not say whose inside clients a firewall mark is for.
+    (a.frontend === b.frontend || a.frontend === null || b.frontend === null)
+  );
+}
+
+/** An identity that clients can name, unlike a firewall mark. */
+export type Frontend = Extract<VirtualServerIdentity, { readonly kind: 'address' }>;
+
+/** What clients of a row talk to: the row itself, or the frontend of a firewall mark of ours; null if not known. */
+export function frontendOf({
+  identity,
+  origin,
+}: Pick<VirtualServerRow, 'identity' | 'origin'>): Frontend | null {
+  if (identity.kind === 'address') return identity;
+  const frontend = origin?.frontend ? parseVirtualServerKey(origin.frontend) : undefined;
+  return frontend?.kind === 'address' ? frontend : null;
 }
 
 function equalTunnel(a: Tunnel | null, b: Tunnel | null): boolean {

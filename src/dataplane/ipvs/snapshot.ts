@@ -117,7 +117,7 @@ function rowFromSnapshot(virtualServer: SnapshotVirtualServer): VirtualServerRow
 
 function originOf({ service, servicePort, exposure }: SnapshotVirtualServer): LedgerOrigin | null {
   if (service === null || exposure === null) return null;
-  return { service, servicePort: servicePort ?? '', exposure };
+  return { service, servicePort: servicePort ?? '', exposure, frontend: null };
 }
 
 function realServerFromSnapshot(realServer: SnapshotRealServer): [RealServerKey, RealServerRow] {

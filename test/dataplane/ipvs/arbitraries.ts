@@ -11,9 +11,19 @@ const UNIVERSE = [
   { key: 'SCTP [fd00::1]:9', realServers: ['[fd01::1]:9', '[fd01::2]:9'] },
   { key: 'TCP [fd00::50]:80', realServers: ['[fd01::1]:80', '[fd01::2]:80'] },
 ] as const;
+/** A mark that changes hands between a frontend of TCP and one of UDP, and one that stays; see {@link MARKED}. */
+const MARKS = [
+  { key: 'FWM4 1392508929', realServers: ['10.1.0.1:80', '10.1.0.2:80', '10.1.0.1:53'] },
+  { key: 'FWM6 1392508930', realServers: ['[fd01::1]:9', '[fd01::2]:9'] },
+] as const;
+const MARKED: Readonly<Record<string, readonly string[]>> = {
+  'FWM4 1392508929': ['TCP 10.96.0.50:80', 'UDP 10.96.0.10:53'],
+  'FWM6 1392508930': ['SCTP [fd00::1]:9'],
+};
+const PLACES = [...UNIVERSE, ...MARKS] as const;
 const FOREIGN_ONLY = { key: 'FWM4 17', realServers: ['10.1.0.1:0', '10.1.0.2:0'] } as const;
 
-type Place = (typeof UNIVERSE)[number] | typeof FOREIGN_ONLY;
+type Place = (typeof PLACES)[number] | typeof FOREIGN_ONLY;
 
 export const SCHEDULERS = ['rr', 'wrr', 'mh'] as const;
 
@@ -28,13 +38,13 @@ export const lawCases: fc.Arbitrary<LawCase<IpvsRows>> = fc.record({
 /** Wanted rows, as `project` makes them. */
 export function wantedRows(): fc.Arbitrary<IpvsRows> {
   return fc
-    .tuple(...UNIVERSE.map((place) => fc.option(wantedRow(place))))
+    .tuple(...PLACES.map((place) => fc.option(wantedRow(place))))
     .map((virtualServers) => rows(present(virtualServers), { sysctls: { [SYSCTL]: '1' } }));
 }
 
 function observedRows(): fc.Arbitrary<IpvsRows> {
   const servers = fc.tuple(
-    ...UNIVERSE.map((place) => fc.option(observedRow(place))),
+    ...PLACES.map((place) => fc.option(observedRow(place))),
     fc.option(foreignRow(FOREIGN_ONLY)),
   );
   const sysctl = fc.constantFrom('0', '1', { value: '1', changed: { before: '0', set: '1' } });
@@ -52,12 +62,14 @@ function wantedRow(place: Place): fc.Arbitrary<VirtualServerRow> {
       persistenceTimeoutSeconds: fc.constantFrom(null, 10_800),
       realServers: fc.tuple(...place.realServers.map((text) => fc.option(wantedReal(text)))),
       service: fc.constantFrom('web/front', 'default/kubernetes'),
+      frontend: fc.constantFrom(...(MARKED[place.key] ?? [undefined])),
     })
-    .map(({ name, persistenceTimeoutSeconds, realServers, service }) =>
+    .map(({ name, persistenceTimeoutSeconds, realServers, service, frontend }) =>
       row(place.key, {
         config: { scheduler: scheduler(name), persistenceTimeoutSeconds },
         realServers: present(realServers),
         service,
+        ...(frontend !== undefined && { frontend }),
       }),
     );
 }

@@ -1,4 +1,5 @@
 import type { IpvsOptions } from '../../../src/dataplane/ipvs/index.ts';
+import { reasonOf } from '../../../src/dataplane/ipvs/ops.ts';
 import type { PlanOptions } from '../../../src/dataplane/ipvs/plan.ts';
 import {
   type IpvsRows,
@@ -93,21 +94,25 @@ export interface RowFields {
   readonly realServers?: readonly RealServerRow[];
   readonly owner?: 'svcplane' | 'foreign';
   readonly service?: string;
+  /** Of a firewall mark: the frontend whose inside clients bear it. */
+  readonly frontend?: string;
 }
 
 /** Ours, and of Service web/front port http, unless told otherwise. */
 export function row(text: string, fields: RowFields = {}): VirtualServerRow {
   const { owner = 'svcplane', service = 'web/front', realServers = [] } = fields;
-  const ours = owner === 'svcplane';
   const id = identity(text);
+  const frontend = fields.frontend === undefined ? null : virtualServerKey(identity(fields.frontend));
+  const origin =
+    owner === 'svcplane' ? { service, servicePort: 'http', exposure: 'ClusterIP' as const, frontend } : null;
   return {
     key: virtualServerKey(id),
     identity: id,
     config: config(fields.config),
     realServers: new Map(realServers.map((realServer) => [realServerKey(realServer.config), realServer])),
     owner,
-    origin: ours ? { service, servicePort: 'http', exposure: 'ClusterIP' } : null,
-    reason: ours ? `Service ${service} port http` : '',
+    origin,
+    reason: origin ? reasonOf(origin) : '',
   };
 }
 
@@ -153,11 +158,17 @@ export function virtualServer(text: string, fields: Partial<VirtualServer> = {})
   };
 }
 
-export function desiredState(virtualServers: readonly VirtualServer[]): DesiredState {
+/** @param insideMarks by the text of the frontend's key */
+export function desiredState(
+  virtualServers: readonly VirtualServer[],
+  insideMarks: Readonly<Record<string, number>> = {},
+): DesiredState {
   return {
     node: 'n0',
     virtualServers: new Map(virtualServers.map((server) => [server.key, server])),
-    insideMarks: new Map(),
+    insideMarks: new Map(
+      Object.entries(insideMarks).map(([text, mark]) => [virtualServerKey(identity(text)), mark]),
+    ),
     healthChecks: [],
     serviceCIDRs: [],
     podRanges: { cluster: [], node: [] },

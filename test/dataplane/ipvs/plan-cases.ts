@@ -151,6 +151,48 @@ const CHANGING: readonly PlanCase[] = [
   },
 ];
 
+const MARK = 'FWM4 1392508929';
+const OUTSIDE = 'TCP 203.0.113.9:80';
+const OTHER = 'TCP 203.0.113.7:80';
+
+const INSIDE: readonly PlanCase[] = [
+  {
+    name: 'adds the row for inside clients behind its frontend',
+    observed: NONE,
+    wanted: rows([
+      row(MARK, { frontend: OUTSIDE, realServers: [real(A), real(B)] }),
+      row(OUTSIDE, { realServers: [real(A)] }),
+    ]),
+    make: [
+      `addVirtualServer ${OUTSIDE}: scheduler rr`,
+      `addRealServer ${OUTSIDE} -> ${A}: weight 1`,
+      `addVirtualServer ${MARK}: scheduler rr`,
+      `addRealServer ${MARK} -> ${A}: weight 1`,
+      `addRealServer ${MARK} -> ${B}: weight 1`,
+    ],
+  },
+  {
+    name: 'takes a mark that changes hands from all endpoints of its former frontend before anything else',
+    observed: rows([
+      row(MARK, { frontend: OTHER, realServers: [real(A, { activeConnections: 2 })] }),
+      row('FWM4 1392508930', { frontend: OUTSIDE, realServers: [real(B)] }),
+    ]),
+    wanted: rows([row(MARK, { frontend: OUTSIDE, realServers: [real(B)] })]),
+    make: [
+      `deleteRealServer ${MARK} -> ${A}: 2 active connections`,
+      `adoptVirtualServer ${MARK}: owner Service web/front port http, inside clients of ${OTHER} → Service web/front port http, inside clients of ${OUTSIDE}`,
+      `addRealServer ${MARK} -> ${B}: weight 1`,
+    ],
+    break: ['deleteVirtualServer FWM4 1392508930: with 1 real server'],
+  },
+  {
+    name: 'drains the row for inside clients of TCP',
+    observed: rows([row(MARK, { frontend: OUTSIDE, realServers: [real(A, { activeConnections: 2 })] })]),
+    wanted: NONE,
+    break: [`drainRealServer ${MARK} -> ${A}: weight 1 → 0, 2 active connections`],
+  },
+];
+
 const BREAKING: readonly PlanCase[] = [
   {
     name: 'deletes an unwanted real server without active connections',
@@ -234,7 +276,7 @@ const BREAKING: readonly PlanCase[] = [
   },
 ];
 
-export const PLAN_CASES: readonly PlanCase[] = [...ADDING, ...CHANGING, ...BREAKING];
+export const PLAN_CASES: readonly PlanCase[] = [...ADDING, ...CHANGING, ...INSIDE, ...BREAKING];
 
 /** What is observed, and the plan that removes all that is ours. */
 export const TEARDOWN_CASES = [

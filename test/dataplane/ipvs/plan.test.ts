@@ -59,6 +59,12 @@ describe('drainingIpvsAddresses()', () => {
     expect([...drainingIpvsAddresses(observed, wanted, OPTIONS)]).toEqual(['10.96.0.1', '10.96.0.5']);
   });
 
+  it('names the address of a frontend whose inside clients keep connections', () => {
+    const observed = rows([row('FWM4 1392508929', { frontend: 'TCP 10.96.0.6:80', realServers: busy })]);
+    expect([...drainingIpvsAddresses(observed, rows([]), OPTIONS)]).toEqual(['10.96.0.6']);
+    expect([...drainingIpvsAddresses(observed, rows([row('TCP 10.96.0.6:443')]), OPTIONS)]).toEqual([]);
+  });
+
   it('names none if deleted Services do not drain', () => {
     const observed = rows([row('TCP 10.96.0.1:80', { realServers: busy })]);
     const options = { ...OPTIONS, drainDeletedServices: false };

@@ -12,6 +12,14 @@ const V4 = virtualServer('TCP 10.96.0.50:80', {
   persistenceTimeoutSeconds: 10_800,
   realServers: [endpointOf('10.1.0.1:8080', 3)],
 });
+const LOCAL = virtualServer('TCP 203.0.113.9:80', {
+  scheduler: scheduler('wrr'),
+  persistenceTimeoutSeconds: 600,
+  exposure: 'LoadBalancer',
+  trafficPolicy: 'Local',
+  realServers: [endpointOf('10.1.0.1:8080')],
+  insideRealServers: [endpointOf('10.1.0.1:8080'), endpointOf('10.1.0.2:8080')],
+});
 const V6 = virtualServer('UDP [fd00::50]:53');
 
 describe('projectIpvs()', () => {
@@ -25,7 +33,37 @@ describe('projectIpvs()', () => {
       service: 'web/front',
       servicePort: 'http',
       exposure: 'ClusterIP',
+      frontend: null,
     });
+  });
+
+  it('gives inside clients of a marked frontend a row of their own, alike but for its real servers', () => {
+    const { rows, refused } = projectIpvs(desiredState([LOCAL], { [LOCAL.key]: 0x53000007 }), ALL_OPTIONS);
+    expect(refused).toEqual([]);
+    expect(canonicalText({ ...rows, sysctls: null })).toBe(
+      [
+        'TCP 203.0.113.9:80 svcplane, scheduler wrr, persistent 600 s',
+        '  -> 10.1.0.1:8080 weight 1',
+        'FWM4 1392508935 svcplane, scheduler wrr, persistent 600 s',
+        '  -> 10.1.0.1:8080 weight 1',
+        '  -> 10.1.0.2:8080 weight 1',
+        '',
+      ].join('\n'),
+    );
+    const inside = [...rows.virtualServers.values()][1];
+    expect(inside?.reason).toBe('Service web/front port http, inside clients of TCP 203.0.113.9:80');
+    expect(inside?.origin).toEqual({
+      service: 'web/front',
+      servicePort: 'http',
+      exposure: 'LoadBalancer',
+      frontend: LOCAL.key,
+    });
+  });
+
+  it('gives no row for inside clients of a frontend that it refuses', () => {
+    const excludeCIDRs = [parseCidr('203.0.113.0/24')].flatMap((cidr) => cidr ?? []);
+    const desired = desiredState([LOCAL], { [LOCAL.key]: 0x53000007 });
+    expect(projectIpvs(desired, { ...ALL_OPTIONS, excludeCIDRs }).rows.virtualServers.size).toBe(0);
   });
 
   it('wants IPv6 forwarding only with an IPv6 virtual server', () => {
@@ -61,5 +99,12 @@ describe('projectIpvs()', () => {
     const { project } = createIpvsDataplane(resources, ALL_OPTIONS);
     const [first, second] = [project(desiredState([V4])), project(desiredState([V4, V6]))];
     expect(second.rows.virtualServers.get(V4.key)).toBe(first.rows.virtualServers.get(V4.key));
+    const marked = (mark: number) => [
+      ...project(desiredState([LOCAL], { [LOCAL.key]: mark })).rows.virtualServers.values(),
+    ];
+    const [frontend, inside] = marked(0x53000007);
+    expect(marked(0x53000007)[1]).toBe(inside);
+    expect(inside?.origin?.frontend).toBe(frontend?.key);
+    expect(marked(0x53000008).map(({ key }) => key)).toEqual([LOCAL.key, 'FWM4 1392508936']);
   });
 });
