@@ -1,6 +1,6 @@
 import type { ClusterFacts, EndpointSliceFacts, ServiceFacts } from '../cluster/facts.ts';
-import type { IpAddress } from '../model/address.ts';
-import { cidrContains, specialAddress } from '../model/cidr.ts';
+import { type IpAddress, parseIpAddress } from '../model/address.ts';
+import { type Cidr, cidrContains, formatCidr, specialAddress } from '../model/cidr.ts';
 import type { DesiredState, HealthCheck, PodRanges } from '../model/desired-state.ts';
 import { compareRejected, compareText, type Rejected } from '../model/rejected.ts';
 import { compareIdentities } from '../model/virtual-server.ts';
@@ -57,7 +57,7 @@ export function derive(facts: ClusterFacts, context: NodeContext, previous?: Der
     serviceCIDRs: context.serviceCIDRs,
     podRanges: context.podRanges,
     nodeAddresses: [...context.ownAddresses],
-    rejected: [...rejected, ...settled.rejected].sort(compareRejected),
+    rejected: [...rejected, ...settled.rejected, ...rejectedRanges(facts, context)].sort(compareRejected),
   };
   return { desired, context, perService };
 }
@@ -75,9 +75,21 @@ function deriveService(
   return { service, slices, frontends: frontendsOf(service, slices, context) };
 }
 
+/** Said only where somebody asks for NodePorts. */
+function rejectedRanges({ services }: ClusterFacts, { loopbackRanges }: NodeContext): readonly Rejected[] {
+  const isAsked = [...services.values()].some(({ ports }) => ports.some(({ nodePort }) => nodePort !== null));
+  if (!isAsked) return [];
+  return loopbackRanges.map((range) => ({
+    subject: `nodePortAddresses ${formatCidr(range)}`,
+    reason:
+      `NodePort on ${range.family === 'IPv4' ? '127.0.0.1' : '::1'} is not IPVS's to give (the kernel routes no ` +
+      'loopback source across links); the socket load balancer serves it',
+  }));
+}
+
 /**
- * What the node itself adds: its addresses from options first, then from the Node object; the ranges of ClusterIPs
- * from the ServiceCIDR objects first, for those grow while a cluster runs.
+ * What the node itself adds: its addresses from options first, then from the Node object and the host; the ranges of
+ * ClusterIPs from the ServiceCIDR objects first, for those grow while a cluster runs.
  */
 export function nodeContext(facts: ClusterFacts, options: DeriveOptions): NodeContext {
   const own = options.nodeAddresses ?? facts.node?.addresses ?? options.hostAddresses;
@@ -87,7 +99,8 @@ export function nodeContext(facts: ClusterFacts, options: DeriveOptions): NodeCo
     scheduler: options.scheduler,
     externalIPs: options.externalIPs,
     serviceCIDRs: facts.serviceCIDRs.length > 0 ? facts.serviceCIDRs : options.serviceCIDRs,
-    nodePortAddresses: nodePortAddresses(own, facts, options),
+    nodePortAddresses: nodePortAddresses(facts, options),
+    loopbackRanges: loopbackRanges(options),
     ownAddresses: new Set([...own, ...options.hostAddresses]),
     podRanges: podRanges(facts, options),
     firewallMarkBase: options.firewallMarkBase,
@@ -100,12 +113,27 @@ function podRanges(facts: ClusterFacts, { clusterCIDRs }: DeriveOptions): PodRan
 }
 
 function nodePortAddresses(
-  own: readonly IpAddress[],
-  facts: ClusterFacts,
-  { nodePortAddresses: wanted, nodeAddresses }: DeriveOptions,
+  { node }: ClusterFacts,
+  { nodePortAddresses: wanted, nodeAddresses, hostAddresses, followHost = false }: DeriveOptions,
 ): readonly IpAddress[] {
-  const usable = own.filter((address) => specialAddress(address) === undefined);
-  if (wanted === 'primary') return nodeAddresses ?? facts.node?.addresses ?? [];
-  if (wanted.length === 0) return usable;
-  return usable.filter((address) => wanted.some((range) => cidrContains(range, address)));
+  if (wanted === 'primary') return nodeAddresses ?? node?.addresses ?? [];
+  const usable = (addresses: readonly IpAddress[]) =>
+    addresses.filter((address) => specialAddress(address) === undefined);
+  if (wanted.length > 0) {
+    const known = nodeAddresses ?? [...new Set([...(node?.addresses ?? []), ...hostAddresses])];
+    return usable(known).filter((address) => wanted.some((range) => cidrContains(range, address)));
+  }
+  return usable(nodeAddresses ?? (followHost ? hostAddresses : (node?.addresses ?? hostAddresses)));
+}
+
+const LOOPBACK = ['127.0.0.1', '::1'].flatMap((text) => parseIpAddress(text) ?? []);
+
+/** The ranges within loopback, or around it. */
+function loopbackRanges({ nodePortAddresses: wanted }: DeriveOptions): readonly Cidr[] {
+  if (wanted === 'primary') return [];
+  return wanted.filter(
+    (range) =>
+      specialAddress(range.network) === 'loopback' ||
+      LOOPBACK.some((address) => cidrContains(range, address)),
+  );
 }

@@ -15,6 +15,8 @@ export interface NodeContext extends Locality {
   readonly serviceCIDRs: readonly Cidr[];
   /** Addresses that serve NodePorts. */
   readonly nodePortAddresses: readonly IpAddress[];
+  /** Ranges that were named to serve NodePorts and reach loopback, where IPVS can't. */
+  readonly loopbackRanges: readonly Cidr[];
   /** Addresses that other links than ours have: served, never bound. */
   readonly ownAddresses: ReadonlySet<IpAddress>;
   readonly podRanges: PodRanges;

@@ -14,7 +14,10 @@ export interface DeriveOptions {
   readonly node: string;
   readonly scheduler: Scheduler;
   readonly externalIPs: ExternalIPPolicy;
-  /** Which node addresses serve NodePorts: all of them if empty, else those in the ranges, or the Node's own. */
+  /**
+   * Which node addresses serve NodePorts. Ranges: of all that the node is known to have, those within them. `primary`:
+   * the Node object's. Empty: see {@link followHost}.
+   */
   readonly nodePortAddresses: 'primary' | readonly Cidr[];
   /** Ranges of ClusterIPs where no ServiceCIDR object is served. */
   readonly serviceCIDRs: readonly Cidr[];
@@ -22,8 +25,14 @@ export interface DeriveOptions {
   readonly clusterCIDRs: readonly Cidr[];
   /** The bits above the lower 24 of every firewall mark of ours; see DesiredState.insideMarks. */
   readonly firewallMarkBase: number;
-  /** Replaces the Node object's addresses; null to use those. */
+  /** The node's addresses, whatever the Node object and the host's links say; null to believe those. */
   readonly nodeAddresses: readonly IpAddress[] | null;
   /** Addresses that links of this host have, without ours; empty where no host is looked at. */
   readonly hostAddresses: readonly IpAddress[];
+  /**
+   * Without {@link nodePortAddresses}: true, NodePorts are on the host's addresses, for somebody tells of their changes;
+   * false, on the Node object's, so that files mean the same wherever they are read, and on the host's without one.
+   * @default false
+   */
+  readonly followHost?: boolean;
 }
