@@ -83,7 +83,10 @@ const observedRows: fc.Arbitrary<AddressRows> = fc
     ours: fc.boolean(),
     addresses: addressRows(owner),
     routes: routeRows(owner),
-    foreignLocal: mapOf(address, fc.constantFrom('eth0', 'lo')),
+    foreignLocal: mapOf(
+      address,
+      fc.record({ link: fc.constantFrom('eth0', 'lo'), use: fc.constant('node' as const) }),
+    ),
     entries: fc.uniqueArray(entry, { selector: ledgerKey }),
   })
   .map(({ kind, exists, isUp, ours, addresses, routes, foreignLocal, entries }) => {

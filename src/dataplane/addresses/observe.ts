@@ -5,11 +5,14 @@ import type { KernelAddress, KernelLink, KernelRoute, LinkKernel } from './kerne
 import {
   type AddressRow,
   type AddressRows,
+  type AddressUse,
+  type ForeignAddress,
   hostPrefixLength,
   type LedgerEntry,
   type LedgerKey,
   ledgerKey,
   type RouteRow,
+  useOf,
 } from './rows.ts';
 
 /** The link name that is ours by name alone: nobody else has a reason to use it. */
@@ -43,12 +46,16 @@ export function rowsOf(dump: KernelDump, ledger: Ledger, linkName: string): Addr
   const link = dump.links.find(({ name }) => name === linkName);
   // On anything but a dummy nothing is ours, whatever the ledger says.
   const isDummy = link?.kind === 'dummy';
-  const names = new Map(dump.links.map(({ index, name }) => [index, name]));
+  const links = new Map(dump.links.map((each) => [each.index, each]));
   const addresses = new Map<IpAddress, AddressRow>();
-  const foreignLocal = new Map<IpAddress, string>();
+  const foreignLocal = new Map<IpAddress, ForeignAddress>();
   for (const { linkIndex, address, prefixLength } of dump.addresses) {
-    if (linkIndex !== link?.index) foreignLocal.set(address, names.get(linkIndex) ?? `link ${linkIndex}`);
-    else if (!isKernelMade(address)) {
+    if (linkIndex !== link?.index) {
+      const { name = `link ${linkIndex}`, kind = null } = links.get(linkIndex) ?? {};
+      const use = useOf(name, kind, address, prefixLength);
+      const known = foreignLocal.get(address);
+      if (!known || ORDER[use] < ORDER[known.use]) foreignLocal.set(address, { link: name, use });
+    } else if (!isKernelMade(address)) {
       const ours = isDummy && ledger.addresses.has(address) && prefixLength === hostPrefixLength(address);
       addresses.set(address, { owner: ours ? 'svcplane' : 'foreign', prefixLength, origin: '' });
     }
@@ -69,6 +76,9 @@ export function rowsOf(dump: KernelDump, ledger: Ledger, linkName: string): Addr
   const rows = { link: row, addresses, routes, foreignLocal };
   return { ...rows, missing: missingFrom(rows, ledger) };
 }
+
+/** What an address is first, should links have it for several uses. */
+const ORDER = { node: 0, pod: 1, service: 2 } as const satisfies Record<AddressUse, number>;
 
 /** The kernel gives each link that is up an IPv6 address in fe80::/10; no Service can have one. */
 function isKernelMade(address: IpAddress): boolean {

@@ -112,7 +112,7 @@ function addressConflict(observed: AddressRows, wanted: AddressRows, address: Ip
 
 /** The other link that has `address`, unless it is wanted on both, as by rows that were observed. */
 function otherLink(observed: AddressRows, wanted: AddressRows, address: IpAddress): string | undefined {
-  return wanted.foreignLocal?.has(address) ? undefined : observed.foreignLocal?.get(address);
+  return wanted.foreignLocal?.has(address) ? undefined : observed.foreignLocal?.get(address)?.link;
 }
 
 function planRoutes(observed: AddressRows, wanted: AddressRows): Plan<AddressOp> {

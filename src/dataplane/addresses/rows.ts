@@ -39,6 +39,17 @@ export type LedgerEntry =
 
 export type LedgerKey = `address ${IpAddress}` | `route ${string}` | `link ${string}`;
 
+/** Whose an address of another link is: the node's own, a pod's gateway on the node, or another proxy's. */
+export type AddressUse = 'node' | 'pod' | 'service';
+
+/** An address of other links than ours. */
+export interface ForeignAddress {
+  /** Of several links that have it, one where it is of this use. */
+  readonly link: string;
+  /** Of several, the first in the order of the type. */
+  readonly use: AddressUse;
+}
+
 /** What makes addresses local in one network namespace, observed or wanted. */
 export interface AddressRows {
   readonly link: LinkRow;
@@ -46,8 +57,8 @@ export interface AddressRows {
   readonly addresses: ReadonlyMap<IpAddress, AddressRow>;
   /** Local routes through our link by `network/length`, without those that come with an address. */
   readonly routes: ReadonlyMap<string, RouteRow>;
-  /** Addresses of all other links, with the name of the link. null: not known, as in recorded or wanted rows. */
-  readonly foreignLocal: ReadonlyMap<IpAddress, string> | null;
+  /** Addresses of all other links. null: not known, as in recorded or wanted rows. */
+  readonly foreignLocal: ReadonlyMap<IpAddress, ForeignAddress> | null;
   /** In the ledger and not in the kernel: an apply was interrupted, or somebody deleted it. Empty in wanted rows. */
   readonly missing: ReadonlyMap<LedgerKey, LedgerEntry>;
 }
@@ -78,10 +89,26 @@ export function hostPrefixLength(address: IpAddress): 32 | 128 {
 /** Links whose addresses are those of Services, or of a DNS cache in their place, and not the node's. */
 const SERVICE_LINKS: readonly string[] = ['kube-ipvs0', 'kube-dummy-if', 'nodelocaldns'];
 
+/**
+ * Whose an address is. A single address on a veth is what several network plugins give the node's end of every pod's
+ * link, the same for all pods (point-to-point, Calico, GKE); the kind of the link alone tells nothing, for the node
+ * may itself be in a namespace at the end of a veth (kind).
+ * @param kind of the link, null if it has none
+ */
+export function useOf(
+  link: string,
+  kind: string | null,
+  address: IpAddress,
+  prefixLength: number,
+): AddressUse {
+  if (SERVICE_LINKS.includes(link)) return 'service';
+  return kind === 'veth' && prefixLength === hostPrefixLength(address) ? 'pod' : 'node';
+}
+
 /** The node's own addresses, fit for NodePorts: of all links but ours, no loopback or link-local one. Sorted. */
 export function nodeAddressesOf(rows: AddressRows): readonly IpAddress[] {
   return [...(rows.foreignLocal ?? [])]
-    .filter(([address, link]) => !SERVICE_LINKS.includes(link) && specialAddress(address) === undefined)
+    .filter(([address, { use }]) => use === 'node' && specialAddress(address) === undefined)
     .map(([address]) => address)
     .sort(compareAddresses);
 }

@@ -51,10 +51,26 @@ describe('observe()', () => {
     ]);
     expect(rows.foreignLocal).toEqual(
       new Map([
-        [ip('127.0.0.1'), 'lo'],
-        [ip('192.0.2.10'), 'eth0'],
+        [ip('127.0.0.1'), { link: 'lo', use: 'node' }],
+        [ip('192.0.2.10'), { link: 'eth0', use: 'node' }],
       ]),
     );
+  });
+
+  test.each([
+    { name: 'the pods first', names: ['veth1', 'veth2', 'eth1'] },
+    { name: 'the pods last', names: ['eth1', 'veth1', 'veth2'] },
+  ])("takes an address that pods' links have too for the node's: $name", async ({ names }) => {
+    const kernel = hostKernel();
+    for (const name of names) {
+      const isPods = name.startsWith('veth');
+      const link = kernel.foreignLink(name, isPods ? 'veth' : null);
+      kernel.foreignAddress(link, ip('10.244.1.1'), 32);
+      if (isPods) kernel.foreignAddress(link, ip('10.244.9.9'), 32);
+    }
+    const { foreignLocal } = await observe(kernel, EMPTY_LEDGER, LINK, NEVER);
+    expect(foreignLocal?.get(ip('10.244.1.1'))).toEqual({ link: 'eth1', use: 'node' });
+    expect(foreignLocal?.get(ip('10.244.9.9'))).toEqual({ link: 'veth1', use: 'pod' });
   });
 
   test.each([

@@ -13,7 +13,8 @@ import { ip, LINK, ours, route, rowsWith, theirs, UP } from './fixtures.ts';
 
 const NOTHING = emptyRows(LINK);
 const missing = (...entries: LedgerEntry[]) => new Map(entries.map((entry) => [ledgerKey(entry), entry]));
-const eth0 = (...addresses: string[]) => new Map(addresses.map((address) => [ip(address), 'eth0']));
+const eth0 = (...addresses: string[]) =>
+  new Map(addresses.map((address) => [ip(address), { link: 'eth0', use: 'node' } as const]));
 
 /** A new operation does not compile until it is named here, and fails until it is planned. */
 const EVERY_OP: { readonly [Name in keyof AddressOps]: true } = {
