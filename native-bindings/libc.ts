@@ -5,6 +5,10 @@ import koffi from 'koffi';
  * folder dynamically.
  */
 
+// koffi runs asynchronous calls on stacks of its own, which libnftables (see there) would nearly fill. Only before the
+// first load.
+koffi.config({ async_stack_size: 1024 * 1024 });
+
 // null is the running process: it finds the C library that Node is linked with, glibc or musl, under any file name.
 const library = koffi.load(null);
 
@@ -66,6 +70,30 @@ export const recv = bind<[fd: number, buffer: Uint8Array, length: number, flags:
 /** int poll(struct pollfd *fds, nfds_t nfds, int timeout); @see <poll.h> */
 export const poll = bind<[fds: Uint8Array, count: number, timeoutMs: number]>(
   'int poll(_Inout_ void *fds, unsigned long nfds, int timeout)',
+);
+
+const pollFunction = library.func('int poll(_Inout_ void *fds, unsigned long nfds, int timeout)');
+
+/**
+ * poll without a time-out, in a thread of Node's pool, which it holds until it returns: there are four.
+ * @param fds is kept by this promise, so that its memory stays in place
+ */
+export function pollInThread(fds: Uint8Array, count: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    // What poll returned is of no use: errno is that of the thread. Whoever waits looks for himself.
+    pollFunction.async(fds, count, -1, (error: unknown) => {
+      if (fds.length > 0 && !error) resolve();
+      else reject(error);
+    });
+  });
+}
+
+/** int eventfd(unsigned int initval, int flags); @see <sys/eventfd.h> */
+export const eventfd = bind<[initial: number, flags: number]>('int eventfd(unsigned int initval, int flags)');
+
+/** ssize_t write(int fd, const void *buf, size_t count); @see <unistd.h> */
+export const write = bind<[fd: number, bytes: Uint8Array, length: number]>(
+  'int64_t write(int fd, const void *buf, size_t count)',
 );
 
 /** int close(int fd); @see <unistd.h> */
