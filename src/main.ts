@@ -24,6 +24,7 @@ import { readSysctlFile } from './dataplane/ipvs/observe.ts';
 import { IPV6_SYSCTLS, SYSCTLS } from './dataplane/ipvs/sysctls.ts';
 import { EMPTY_LEDGER, type LedgerAccess } from './dataplane/ledger.ts';
 import { lockNode, openLedgerStore } from './dataplane/ledger-store.ts';
+import { forwardDrops } from './dataplane/nftables/forward-policy.ts';
 import { directoryAbility, missingModules, moduleAbility } from './host.ts';
 import { parseScheduler, SCHEDULERS, type Scheduler } from './model/scheduler.ts';
 import { GenlClient } from './netlink/client.ts';
@@ -109,6 +110,7 @@ async function inspectHost(config: Config): Promise<HostReport> {
   return {
     kernelRelease: release(),
     ipvs: probeGenericNetlinkFamily(IPVS_FAMILY),
+    ...(await inspectNftables()),
     netAdmin: probeCapability('CAP_NET_ADMIN'),
     dummyLink: hasDummy ? { outcome: 'supported' } : moduleAbility('dummy'),
     sysctlsWritable: probeWritable('/proc/sys/net/ipv4/ip_forward'),
@@ -119,6 +121,23 @@ async function inspectHost(config: Config): Promise<HostReport> {
     clusterIPs: config.clusterIPs,
     ledgerNotes: ledgerNotes(config.stateDirectory),
   };
+}
+
+async function inspectNftables(): Promise<Pick<HostReport, 'nftables' | 'forwardDrops'>> {
+  const { NftablesContext } = await import('../native-bindings/nftables-library.ts');
+  try {
+    using library = NftablesContext.open();
+    const listed = await library.listJson('list chains');
+    if (listed.outcome === 'ok') {
+      return { nftables: { outcome: 'supported' }, forwardDrops: forwardDrops(JSON.parse(listed.output)) };
+    }
+    // Without the privilege to read nothing is known; anything else says that the kernel has no nf_tables.
+    const outcome = listed.code === 'EPERM' ? 'unknown' : 'unsupported';
+    return { nftables: { outcome, reason: listed.message }, forwardDrops: [] };
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    return { nftables: { outcome: 'unsupported', reason }, forwardDrops: [] };
+  }
 }
 
 function readSysctls(

@@ -11,6 +11,9 @@ export type Ability =
 export interface HostReport {
   readonly kernelRelease: string;
   readonly ipvs: Ability;
+  readonly nftables: Ability;
+  /** Chains of others that drop what they do not accept on its way through this host: `ip filter FORWARD`. */
+  readonly forwardDrops: readonly string[];
   readonly netAdmin: Ability;
   readonly dummyLink: Ability;
   readonly sysctlsWritable: Ability;
@@ -65,6 +68,11 @@ export function diagnose(host: HostReport): readonly Finding[] {
   return [
     ok(`Linux ${host.kernelRelease}`),
     ability(host.ipvs, 'IPVS over generic netlink', 'modprobe ip_vs, or a kernel built with CONFIG_IP_VS'),
+    ability(
+      host.nftables,
+      'nftables through libnftables',
+      'apt-get install libnftables1; modprobe nf_tables, or a kernel built with CONFIG_NF_TABLES_INET',
+    ),
     ability(host.netAdmin, 'CAP_NET_ADMIN', 'run as root, or grant the capability to the container'),
     ability(host.dummyLink, 'dummy links', 'modprobe dummy, or a kernel built with CONFIG_DUMMY'),
     ability(
@@ -74,6 +82,7 @@ export function diagnose(host: HostReport): readonly Finding[] {
     ),
     ...sysctlFindings(host),
     ...ownerFindings(host),
+    ...host.forwardDrops.map(forwardFinding),
     ...addressFindings(host),
     ...host.ledgerNotes.map((note): Finding => ({ level: 'warning', what: note, fix: '' })),
   ];
@@ -131,6 +140,14 @@ function ownerFindings(host: HostReport): Finding[] {
     ...proxies,
     { level: 'warning', what, fix: 'none needed: they are left alone; ipvsadm -D removes one' },
   ];
+}
+
+function forwardFinding(chain: string): Finding {
+  return {
+    level: 'warning',
+    what: `chain ${chain} drops what no rule of its own accepts, connections to Services included`,
+    fix: 'let it accept the pod ranges; no rule of svcplane can undo a drop elsewhere',
+  };
 }
 
 /** From here on binding one more address takes long enough to notice: each walks the list of the link. */

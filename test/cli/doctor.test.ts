@@ -22,6 +22,16 @@ describe('diagnose() finds', () => {
       found: [/^warning: IPVS over generic netlink: unknown: EACCES/],
     },
     {
+      name: 'a host without libnftables',
+      host: { nftables: { outcome: 'unsupported', reason: 'Cannot load libnftables.so.1' } },
+      found: [/^error: nftables through libnftables: unsupported: Cannot load .* \| apt-get install/],
+    },
+    {
+      name: 'a firewall of others that drops what is forwarded',
+      host: { forwardDrops: ['ip filter FORWARD'] },
+      found: [/^warning: chain ip filter FORWARD drops .* \| let it accept the pod ranges/],
+    },
+    {
       name: 'a missing capability',
       host: { netAdmin: { outcome: 'unsupported', reason: 'the process lacks CAP_NET_ADMIN' } },
       found: [/^error: CAP_NET_ADMIN: .* \| run as root/],

@@ -17,6 +17,8 @@ import { FakeLinkKernel } from '../fakes/link-kernel.ts';
 export const HEALTHY_HOST: HostReport = {
   kernelRelease: '6.1.0',
   ipvs: { outcome: 'supported' },
+  nftables: { outcome: 'supported' },
+  forwardDrops: [],
   netAdmin: { outcome: 'supported' },
   dummyLink: { outcome: 'supported' },
   sysctlsWritable: { outcome: 'supported' },
