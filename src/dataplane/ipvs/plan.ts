@@ -1,5 +1,5 @@
 import type { IpAddress } from '../../model/address.ts';
-import { compareRejected, compareText, type Rejected } from '../../model/rejected.ts';
+import { compareRejected, type Rejected } from '../../model/rejected.ts';
 import type { Scheduler } from '../../model/scheduler.ts';
 import { compareIdentities, realServerKey } from '../../model/virtual-server.ts';
 import type { Plan } from '../dataplane.ts';
@@ -11,11 +11,10 @@ import {
   deleteRealServer,
   deleteVirtualServer,
   type IpvsOp,
-  restoreSysctl,
   setRealServer,
-  setSysctl,
   setVirtualServer,
 } from './ops.ts';
+import { planSysctls, restoreSysctls } from './plan-sysctls.ts';
 import {
   equalConfig,
   equalOrigin,
@@ -58,13 +57,13 @@ export function planIpvs(observed: IpvsRows, wanted: IpvsRows, options: PlanOpti
     if (have.owner !== 'svcplane' || wanted.virtualServers.has(key)) continue;
     changes.push({ row: have, make: [], break: dropVirtualServer(have, observed.observedAtMs, options) });
   }
-  const sysctls = planSysctls(observed, wanted);
+  const sysctls = planSysctls(observed, wanted, !keepsAnnounced(observed, wanted, options));
   const ordered = changes
     .filter((change) => change.make.length > 0 || change.break.length > 0)
     .sort((a, b) => compareUrgency(a.row, b.row));
   return {
     make: [...sysctls.make, ...ordered.flatMap((change) => change.make)],
-    break: ordered.reverse().flatMap((change) => change.break),
+    break: [...ordered.reverse().flatMap((change) => change.break), ...sysctls.break],
     conflicts: [...conflicts, ...sysctls.conflicts].sort(compareRejected),
   };
 }
@@ -77,10 +76,7 @@ export function teardownIpvs(observed: IpvsRows): Plan<IpvsOp> {
   const ours = [...observed.virtualServers.values()]
     .filter((row) => row.owner === 'svcplane')
     .sort((a, b) => compareUrgency(b, a));
-  const sysctls = [...(observed.sysctls ?? [])].sort(([a], [b]) => compareText(a, b));
-  const restored = sysctls.flatMap(([name, { value, changed }]) =>
-    changed && changed.set === value ? [restoreSysctl(name, value, changed.before)] : [],
-  );
+  const restored = restoreSysctls(observed, observed.sysctls?.keys() ?? []);
   const deleted = ours.map((row) => deleteVirtualServer(row, 'all that is of svcplane is removed'));
   return { make: [], break: [...deleted, ...restored], conflicts: [] };
 }
@@ -103,6 +99,17 @@ export function drainingIpvsAddresses(
     if (identity.kind === 'address') draining.delete(identity.address);
   }
   return draining;
+}
+
+/** Whether an unwanted address that others announce stays bound for its connections. */
+function keepsAnnounced(observed: IpvsRows, wanted: IpvsRows, options: DrainOptions): boolean {
+  for (const [key, have] of observed.virtualServers) {
+    if (have.owner !== 'svcplane' || wanted.virtualServers.has(key)) continue;
+    const exposure = have.origin?.exposure;
+    if (exposure !== 'ExternalIP' && exposure !== 'LoadBalancer') continue;
+    if (mustDrain(have, observed.observedAtMs, options)) return true;
+  }
+  return false;
 }
 
 /** `want` itself, or with the default scheduler if the kernel does not have its own. */
@@ -164,22 +171,6 @@ const HANDED_OVER = 'the firewall mark is of another frontend now';
 function isHandedOver(have: VirtualServerRow, want: VirtualServerRow): boolean {
   const before = have.origin?.frontend ?? null;
   return before !== null && before !== want.origin?.frontend;
-}
-
-function planSysctls(observed: IpvsRows, wanted: IpvsRows) {
-  const make: IpvsOp[] = [];
-  const conflicts: Rejected[] = [];
-  if (observed.sysctls === null || wanted.sysctls === null) return { make, conflicts };
-  for (const [name, want] of [...wanted.sysctls].sort(([a], [b]) => compareText(a, b))) {
-    const have = observed.sysctls.get(name);
-    if (!have) {
-      const reason = `can't be read in this network namespace; it should be ${want.value}`;
-      conflicts.push({ subject: `sysctl ${name}`, reason });
-    } else if (have.value !== want.value) {
-      make.push(setSysctl(name, have.value, want.value, 'IPVS for Services needs it'));
-    }
-  }
-  return { make, conflicts };
 }
 
 function foreignConflict(have: VirtualServerRow, want: VirtualServerRow): Rejected {

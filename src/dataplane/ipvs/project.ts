@@ -18,13 +18,18 @@ import {
   type SysctlRow,
   type VirtualServerRow,
 } from './rows.ts';
-import { IPV6_SYSCTLS, SYSCTLS } from './sysctls.ts';
+import { IPV6_SYSCTLS, STRICT_ARP_SYSCTLS, SYSCTLS } from './sysctls.ts';
 
 export interface ProjectOptions {
   /** Virtual servers in these ranges belong to others, as while migrating from another proxy. */
   readonly excludeCIDRs: readonly Cidr[];
   /** Whether this node serves IPv6. */
   readonly ipv6: boolean;
+  /**
+   * Whether this node keeps silent when ARP asks for addresses bound to the dummy; `auto`: while there are some that
+   * are neither its own nor ClusterIPs.
+   */
+  readonly strictARP: 'auto' | boolean;
 }
 
 /** The rows of one frontend: its own, and the one for inside clients where it has a mark for them. */
@@ -46,6 +51,7 @@ export function projectIpvs(
   const refused: Rejected[] = [];
   const virtualServers = new Map<VirtualServerKey, VirtualServerRow>();
   let anyIpv6 = false;
+  let anyAnnounced = false;
   for (const [key, virtualServer] of desired.virtualServers) {
     const reason = refusal(virtualServer, options);
     if (reason !== undefined) {
@@ -53,12 +59,16 @@ export function projectIpvs(
       continue;
     }
     anyIpv6 ||= familyOf(virtualServer.address) === 'IPv6';
+    anyAnnounced ||= isAnnounced(virtualServer);
     for (const row of rowsOf(virtualServer, desired.insideMarks.get(key) ?? null)) {
       virtualServers.set(row.key, row);
     }
   }
+  const strictArp = options.strictARP === 'auto' ? anyAnnounced : options.strictARP;
   const sysctls = new Map<string, SysctlRow>(
-    [...SYSCTLS, ...(anyIpv6 ? IPV6_SYSCTLS : [])].map(([name, value]) => [name, { value, changed: null }]),
+    [...SYSCTLS, ...(anyIpv6 ? IPV6_SYSCTLS : []), ...(strictArp ? STRICT_ARP_SYSCTLS : [])].map(
+      ([name, value]) => [name, { value, changed: null }],
+    ),
   );
   return {
     rows: { virtualServers, sysctls, observedAtMs: 0, unavailableSchedulers: new Set() },
@@ -127,6 +137,12 @@ function projectRealServer({ address, port, weight, origin }: RealServer): [Real
     tunnel: null,
   } as const;
   return [realServerKey(config), { config, ...NO_CONNECTIONS, drainStartedAtMs: null, reason: origin }];
+}
+
+/** Whether somebody else tells the network where to find the address, with ARP: which every node would answer. */
+function isAnnounced({ address, exposure, bindAddress }: VirtualServer): boolean {
+  const isExternal = exposure === 'ExternalIP' || exposure === 'LoadBalancer';
+  return isExternal && bindAddress && familyOf(address) === 'IPv4';
 }
 
 function refusal({ address }: VirtualServer, options: ProjectOptions): string | undefined {

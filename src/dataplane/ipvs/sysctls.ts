@@ -12,5 +12,17 @@ export const SYSCTLS = [
 /** Needed, too, where a virtual server is IPv6. */
 export const IPV6_SYSCTLS = [['net.ipv6.conf.all.forwarding', '1']] as const;
 
+/**
+ * With addresses that the network must find elsewhere, as of load balancers: no answer to ARP for an address of
+ * another link, as the dummy's are, and none as the source of a question. Wanted as long as there are such addresses:
+ * unlike forwarding, nobody else comes to rely on it. @see Documentation/networking/ip-sysctl.rst
+ */
+export const STRICT_ARP_SYSCTLS = [
+  ['net.ipv4.conf.all.arp_ignore', '1'],
+  ['net.ipv4.conf.all.arp_announce', '2'],
+] as const;
+
 /** The only sysctls this dataplane reads, sets or restores. */
-export const SYSCTL_NAMES: readonly string[] = [...SYSCTLS, ...IPV6_SYSCTLS].map(([name]) => name);
+export const SYSCTL_NAMES: readonly string[] = [...SYSCTLS, ...IPV6_SYSCTLS, ...STRICT_ARP_SYSCTLS].map(
+  ([name]) => name,
+);

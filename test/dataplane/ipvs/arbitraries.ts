@@ -28,6 +28,7 @@ type Place = (typeof PLACES)[number] | typeof FOREIGN_ONLY;
 export const SCHEDULERS = ['rr', 'wrr', 'mh'] as const;
 
 const SYSCTL = 'net.ipv4.vs.conntrack';
+const ARP_SYSCTL = 'net.ipv4.conf.all.arp_ignore';
 
 /** What is observed and what is wanted, with conflicts, adoptions, drains begun and drains overdue. */
 export const lawCases: fc.Arbitrary<LawCase<IpvsRows>> = fc.record({
@@ -37,9 +38,12 @@ export const lawCases: fc.Arbitrary<LawCase<IpvsRows>> = fc.record({
 
 /** Wanted rows, as `project` makes them. */
 export function wantedRows(): fc.Arbitrary<IpvsRows> {
+  const servers = fc.tuple(...PLACES.map((place) => fc.option(wantedRow(place))));
   return fc
-    .tuple(...PLACES.map((place) => fc.option(wantedRow(place))))
-    .map((virtualServers) => rows(present(virtualServers), { sysctls: { [SYSCTL]: '1' } }));
+    .record({ servers, strictArp: fc.boolean() })
+    .map(({ servers: virtualServers, strictArp }) =>
+      rows(present(virtualServers), { sysctls: { [SYSCTL]: '1', ...(strictArp && { [ARP_SYSCTL]: '1' }) } }),
+    );
 }
 
 function observedRows(): fc.Arbitrary<IpvsRows> {
@@ -49,9 +53,12 @@ function observedRows(): fc.Arbitrary<IpvsRows> {
   );
   const sysctl = fc.constantFrom('0', '1', { value: '1', changed: { before: '0', set: '1' } });
   return fc
-    .record({ servers, sysctl, missing: fc.subarray([...SCHEDULERS]) })
-    .map(({ servers: virtualServers, sysctl: value, missing }) =>
-      rows(present(virtualServers), { sysctls: { [SYSCTL]: value }, unavailableSchedulers: missing }),
+    .record({ servers, sysctl, arp: sysctl, missing: fc.subarray([...SCHEDULERS]) })
+    .map(({ servers: virtualServers, sysctl: value, arp, missing }) =>
+      rows(present(virtualServers), {
+        sysctls: { [SYSCTL]: value, [ARP_SYSCTL]: arp },
+        unavailableSchedulers: missing,
+      }),
     );
 }
 
@@ -62,13 +69,15 @@ function wantedRow(place: Place): fc.Arbitrary<VirtualServerRow> {
       persistenceTimeoutSeconds: fc.constantFrom(null, 10_800),
       realServers: fc.tuple(...place.realServers.map((text) => fc.option(wantedReal(text)))),
       service: fc.constantFrom('web/front', 'default/kubernetes'),
+      exposure: fc.constantFrom('ClusterIP', 'LoadBalancer'),
       frontend: fc.constantFrom(...(MARKED[place.key] ?? [undefined])),
     })
-    .map(({ name, persistenceTimeoutSeconds, realServers, service, frontend }) =>
+    .map(({ name, persistenceTimeoutSeconds, realServers, service, exposure, frontend }) =>
       row(place.key, {
         config: { scheduler: scheduler(name), persistenceTimeoutSeconds },
         realServers: present(realServers),
         service,
+        exposure,
         ...(frontend !== undefined && { frontend }),
       }),
     );

@@ -15,6 +15,7 @@ import type { DesiredState } from '../../../src/model/desired-state.ts';
 import { type Port, type Protocol, parsePort } from '../../../src/model/port.ts';
 import { type Scheduler, schedulerFromKernel } from '../../../src/model/scheduler.ts';
 import {
+  type Exposure,
   realServerKey,
   type VirtualServer,
   type VirtualServerIdentity,
@@ -31,7 +32,7 @@ export const OPTIONS: PlanOptions = {
   defaultScheduler: scheduler('rr'),
 };
 
-export const ALL_OPTIONS: IpvsOptions = { ...OPTIONS, excludeCIDRs: [], ipv6: true };
+export const ALL_OPTIONS: IpvsOptions = { ...OPTIONS, excludeCIDRs: [], ipv6: true, strictARP: 'auto' };
 
 export function scheduler(name: string): Scheduler {
   return schedulerFromKernel(name);
@@ -94,17 +95,17 @@ export interface RowFields {
   readonly realServers?: readonly RealServerRow[];
   readonly owner?: 'svcplane' | 'foreign';
   readonly service?: string;
+  readonly exposure?: Exposure;
   /** Of a firewall mark: the frontend whose inside clients bear it. */
   readonly frontend?: string;
 }
 
 /** Ours, and of Service web/front port http, unless told otherwise. */
 export function row(text: string, fields: RowFields = {}): VirtualServerRow {
-  const { owner = 'svcplane', service = 'web/front', realServers = [] } = fields;
+  const { owner = 'svcplane', service = 'web/front', exposure = 'ClusterIP', realServers = [] } = fields;
   const id = identity(text);
   const frontend = fields.frontend === undefined ? null : virtualServerKey(identity(fields.frontend));
-  const origin =
-    owner === 'svcplane' ? { service, servicePort: 'http', exposure: 'ClusterIP' as const, frontend } : null;
+  const origin = owner === 'svcplane' ? { service, servicePort: 'http', exposure, frontend } : null;
   return {
     key: virtualServerKey(id),
     identity: id,

@@ -151,6 +151,42 @@ const CHANGING: readonly PlanCase[] = [
   },
 ];
 
+const ARP = 'net.ipv4.conf.all.arp_ignore';
+const ARP_SET = { [ARP]: { value: '1', changed: { before: '0', set: '1' } } };
+const BOUND = 'TCP 203.0.113.9:80';
+
+const RELEASING: readonly PlanCase[] = [
+  {
+    name: 'restores a sysctl of strict ARP with the last address that others announce',
+    observed: rows([row(BOUND, { exposure: 'LoadBalancer' })], { sysctls: ARP_SET }),
+    wanted: rows([], { sysctls: {} }),
+    break: [`deleteVirtualServer ${BOUND}: `, `restoreSysctl sysctl ${ARP}: 1 → 0`],
+  },
+  {
+    name: 'keeps it while such an address stays for its connections',
+    observed: rows(
+      [
+        row(BOUND, {
+          exposure: 'LoadBalancer',
+          realServers: [real(A, { weight: 0, activeConnections: 1, drainStartedAtMs: NOW_MS })],
+        }),
+      ],
+      { sysctls: ARP_SET },
+    ),
+    wanted: rows([], { sysctls: {} }),
+  },
+  {
+    name: 'leaves a sysctl that is wanted no longer as it is if somebody has changed it since, or it is forwarding',
+    observed: rows([], {
+      sysctls: {
+        [ARP]: { value: '2', changed: { before: '0', set: '1' } },
+        'net.ipv6.conf.all.forwarding': { value: '1', changed: { before: '0', set: '1' } },
+      },
+    }),
+    wanted: rows([], { sysctls: {} }),
+  },
+];
+
 const MARK = 'FWM4 1392508929';
 const OUTSIDE = 'TCP 203.0.113.9:80';
 const OTHER = 'TCP 203.0.113.7:80';
@@ -276,7 +312,7 @@ const BREAKING: readonly PlanCase[] = [
   },
 ];
 
-export const PLAN_CASES: readonly PlanCase[] = [...ADDING, ...CHANGING, ...INSIDE, ...BREAKING];
+export const PLAN_CASES: readonly PlanCase[] = [...ADDING, ...CHANGING, ...INSIDE, ...BREAKING, ...RELEASING];
 
 /** What is observed, and the plan that removes all that is ours. */
 export const TEARDOWN_CASES = [

@@ -3,6 +3,7 @@ import { createIpvsDataplane } from '../../../src/dataplane/ipvs/index.ts';
 import { projectIpvs } from '../../../src/dataplane/ipvs/project.ts';
 import { canonicalText } from '../../../src/dataplane/ipvs/text.ts';
 import { parseCidr } from '../../../src/model/cidr.ts';
+import type { VirtualServer } from '../../../src/model/virtual-server.ts';
 import { FakeIpvsKernel } from '../../fakes/ipvs-kernel.ts';
 import { MemoryLedger } from '../../fakes/ledger.ts';
 import { ALL_OPTIONS, desiredState, endpointOf, scheduler, virtualServer } from './build.ts';
@@ -80,9 +81,29 @@ describe('projectIpvs()', () => {
     expect(names([V4, V6])).toEqual([...always, 'net.ipv6.conf.all.forwarding']);
   });
 
+  it('wants strict ARP for IPv4 addresses that others announce, or always, or never', () => {
+    const isStrict = (server: VirtualServer, strictARP: 'auto' | boolean) => {
+      const { sysctls } = projectIpvs(desiredState([server]), { ...ALL_OPTIONS, strictARP }).rows;
+      return [
+        sysctls?.get('net.ipv4.conf.all.arp_ignore')?.value,
+        sysctls?.get('net.ipv4.conf.all.arp_announce')?.value,
+      ];
+    };
+    const strict = ['1', '2'];
+    const lax = [undefined, undefined];
+    const external = virtualServer('TCP 203.0.113.9:80', { exposure: 'ExternalIP' });
+    expect(isStrict(external, 'auto')).toEqual(strict);
+    expect(isStrict(LOCAL, 'auto')).toEqual(strict);
+    expect(isStrict({ ...external, bindAddress: false }, 'auto')).toEqual(lax);
+    expect(isStrict(virtualServer('TCP [fd00::9]:80', { exposure: 'LoadBalancer' }), 'auto')).toEqual(lax);
+    expect(isStrict(V4, 'auto')).toEqual(lax);
+    expect(isStrict(V4, true)).toEqual(strict);
+    expect(isStrict(external, false)).toEqual(lax);
+  });
+
   it('refuses excluded ranges, and IPv6 where it is off', () => {
     const excluded = parseCidr('10.96.0.0/24');
-    const options = { excludeCIDRs: excluded ? [excluded] : [], ipv6: false };
+    const options = { ...ALL_OPTIONS, excludeCIDRs: excluded ? [excluded] : [], ipv6: false };
     const { rows, refused } = projectIpvs(desiredState([V4, V6]), options);
     expect(rows.virtualServers.size).toBe(0);
     expect(refused).toEqual([
