@@ -76,14 +76,14 @@ const pollFunction = library.func('int poll(_Inout_ void *fds, unsigned long nfd
 
 /**
  * poll without a time-out, in a thread of Node's pool, which it holds until it returns: there are four.
- * @param fds is kept by this promise, so that its memory stays in place
+ * What it returned is of no use, for errno is that of the thread: whoever waits looks for himself.
+ * @param fds must be kept by the caller until then, so that its memory stays in place
  */
 export function pollInThread(fds: Uint8Array, count: number): Promise<void> {
   return new Promise((resolve, reject) => {
-    // What poll returned is of no use: errno is that of the thread. Whoever waits looks for himself.
     pollFunction.async(fds, count, -1, (error: unknown) => {
-      if (fds.length > 0 && !error) resolve();
-      else reject(error);
+      if (error) reject(error);
+      else resolve();
     });
   });
 }

@@ -1,5 +1,6 @@
 import { constants, endianness } from 'node:os';
 import { SysError } from './errno.ts';
+import type { EventFd } from './event-fd.ts';
 import * as libc from './libc.ts';
 
 /** What one receive gave. `overrun`: the kernel dropped replies (ENOBUFS); what is still queued can be read. */
@@ -20,6 +21,8 @@ export interface NetlinkSocketOptions {
    * @default 4 MiB, 16 batches of nothing but errors
    */
   readonly receiveBufferBytes?: number;
+  /** Multicast groups to join, by number: their notices come among the answers. @default none */
+  readonly groups?: readonly number[];
 }
 
 // include/uapi/asm-generic/socket.h and include/linux/socket.h
@@ -33,6 +36,7 @@ const MSG_TRUNC = 0x20;
 const MSG_DONTWAIT = 0x40;
 // include/uapi/linux/netlink.h
 const SOL_NETLINK = 270;
+const NETLINK_ADD_MEMBERSHIP = 1;
 const NETLINK_CAP_ACK = 10;
 const NETLINK_EXT_ACK = 11;
 const NETLINK_GET_STRICT_CHK = 12;
@@ -54,6 +58,8 @@ const littleEndian = endianness() === 'LE';
  */
 export class NetlinkSocket implements Disposable {
   readonly #buffer = new Uint8Array(DATAGRAM_BYTES);
+  /** Another thread may be waiting on it: it lives as long as the socket. */
+  readonly #pollfds = new Uint8Array(2 * POLLFD_BYTES);
   #fd: number;
 
   private constructor(fd: number) {
@@ -75,6 +81,7 @@ export class NetlinkSocket implements Disposable {
       socket.#setOptionIfKnown('NETLINK_EXT_ACK', NETLINK_EXT_ACK);
       socket.#setOptionIfKnown('NETLINK_GET_STRICT_CHK', NETLINK_GET_STRICT_CHK);
       socket.#connectToKernel();
+      for (const group of options.groups ?? []) socket.#join(group);
       return socket;
     } catch (error) {
       socket[Symbol.dispose]();
@@ -116,6 +123,19 @@ export class NetlinkSocket implements Disposable {
     }
   }
 
+  /**
+   * Waits in another thread until there is something to receive, or an error to report, or `wake` is signalled. Until
+   * then nobody may dispose of this socket.
+   */
+  async untilReadable(wake: EventFd): Promise<void> {
+    const view = new DataView(this.#pollfds.buffer);
+    for (const [i, fd] of [this.#open(), wake.fd].entries()) {
+      view.setInt32(i * POLLFD_BYTES, fd, littleEndian);
+      view.setInt16(i * POLLFD_BYTES + 4, POLLIN, littleEndian);
+    }
+    await libc.pollInThread(this.#pollfds, 2);
+  }
+
   /** Closes the socket; again is harmless. */
   [Symbol.dispose](): void {
     if (this.#fd < 0) return;
@@ -142,6 +162,11 @@ export class NetlinkSocket implements Disposable {
   #setOptionIfKnown(name: string, option: number): void {
     const errno = this.#setOption(SOL_NETLINK, option, 1);
     if (errno !== 0 && errno !== ENOPROTOOPT) throw new SysError(`setsockopt ${name}`, errno);
+  }
+
+  #join(group: number): void {
+    const errno = this.#setOption(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, group);
+    if (errno !== 0) throw new SysError(`setsockopt NETLINK_ADD_MEMBERSHIP ${group}`, errno);
   }
 
   #setOption(level: number, option: number, value: number): number {
