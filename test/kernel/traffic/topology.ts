@@ -1,0 +1,254 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { IpAddress, IpFamily } from '../../../src/model/address.ts';
+import { run } from '../probe.ts';
+import { addressPair, type DualStack, FAMILIES } from './dual-stack.ts';
+import { within } from './raw-socket.ts';
+
+/** Whatever has a network namespace with one address of each family. */
+export interface Attached {
+  /** `outside`, `n0`, `n0-pod1`: the same in every run. */
+  readonly name: string;
+  /** Its network namespace, as `ip netns` knows it: another in every run. */
+  readonly namespace: string;
+  readonly addresses: DualStack<IpAddress>;
+}
+
+export interface Pod extends Attached {
+  /** Name of the node it is on. */
+  readonly node: string;
+}
+
+export interface LabNode extends Attached {
+  /** The node's address on the bridge of its pods, cni0. */
+  readonly gateway: DualStack<IpAddress>;
+  readonly podCIDRs: DualStack<string>;
+  readonly pods: readonly Pod[];
+  /** Runs a command on it to its end, as `run` of probe.ts. */
+  run(command: readonly string[], input?: string): string;
+  /** Starts a command on it, with pipes for its standard streams; it ends with the lab at the latest. */
+  start(command: readonly string[], env?: NodeJS.ProcessEnv): ChildProcess;
+}
+
+/** A few nodes with their pods and a host outside, on one wire. Disposing of it removes everything. */
+export interface Lab extends Disposable {
+  readonly outside: Attached;
+  readonly nodes: readonly LabNode[];
+  /** For manifests and state; goes with the lab. */
+  readonly directory: string;
+}
+
+export interface LabOptions {
+  /** @default 3, at most 9 */
+  readonly nodes?: number;
+  /** On each node. @default 2 */
+  readonly podsPerNode?: number;
+  /** CIDRs that the outside host sends to the first node: ClusterIPs and VIPs. */
+  readonly routes: readonly string[];
+}
+
+/** Pods of every node. */
+export const CLUSTER_CIDRS: DualStack<string> = { IPv4: '10.244.0.0/16', IPv6: 'fd00:244::/32' };
+
+const WIRE_PREFIX: DualStack<number> = { IPv4: 24, IPv6: 64 };
+const HOST_PREFIX: DualStack<number> = { IPv4: 32, IPv6: 128 };
+
+/** Builds the lab: the nodes forward, as a CNI plugin leaves them, and know the way to each other's pods. */
+export function createLab({ nodes: nodeCount = 3, podsPerNode = 2, routes }: LabOptions): Lab {
+  const suffix = randomBytes(3).toString('hex');
+  const directory = mkdtempSync(join(tmpdir(), 'svcplane-traffic-'));
+  const nodes = Array.from({ length: nodeCount }, (_, i) => nodeOf(i, podsPerNode, suffix));
+  const outside: Attached = {
+    name: 'outside',
+    namespace: `outside-${suffix}`,
+    addresses: wireAddresses(100),
+  };
+  const lab: Lab = {
+    outside,
+    nodes,
+    directory,
+    [Symbol.dispose]: () => {
+      remove(lab);
+      rmSync(directory, { recursive: true, force: true });
+    },
+  };
+  try {
+    build(lab, routes);
+  } catch (error) {
+    lab[Symbol.dispose]();
+    throw error;
+  }
+  return lab;
+}
+
+/** Every pod of the lab. */
+export function podsOf(lab: Lab): readonly Pod[] {
+  return lab.nodes.flatMap(({ pods }) => pods);
+}
+
+function nodeOf(index: number, podCount: number, suffix: string): LabNode {
+  const name = `n${index}`;
+  const namespace = `${name}-${suffix}`;
+  const inside = (command: readonly string[]) => ['ip', 'netns', 'exec', namespace, ...command];
+  return {
+    name,
+    namespace,
+    addresses: wireAddresses(10 + index),
+    gateway: podAddresses(index, 1),
+    podCIDRs: { IPv4: `10.244.${index}.0/24`, IPv6: `fd00:244:${index}::/64` },
+    pods: Array.from({ length: podCount }, (_, i) => ({
+      name: `${name}-pod${i}`,
+      namespace: `${name}-pod${i}-${suffix}`,
+      addresses: podAddresses(index, 20 + i),
+      node: name,
+    })),
+    run: (command, input) => run(inside(command), input),
+    start: (command, env = process.env) => {
+      const [file = '', ...args] = inside(command);
+      return spawn(file, args, { env, stdio: 'pipe' });
+    },
+  };
+}
+
+function wireAddresses(host: number): DualStack<IpAddress> {
+  return addressPair(`172.20.0.${host}`, `fd00:172:20::${host}`);
+}
+
+function podAddresses(node: number, host: number): DualStack<IpAddress> {
+  return addressPair(`10.244.${node}.${host}`, `fd00:244:${node}::${host}`);
+}
+
+function build(lab: Lab, routes: readonly string[]): void {
+  const { outside, nodes } = lab;
+  ip(
+    [],
+    all(lab).map(({ namespace }) => `netns add ${namespace}`),
+  );
+  for (const each of all(lab))
+    prepare(
+      each,
+      nodes.some(({ name }) => name === each.name),
+    );
+  ip(
+    ['-n', outside.namespace],
+    [
+      'link set lo up',
+      'link add wire type bridge mcast_snooping 0',
+      ...linkUp('wire', outside.addresses, WIRE_PREFIX),
+      ...nodes.flatMap(({ name, namespace }) => [
+        `link add ${name} type veth peer name eth0 netns ${namespace}`,
+        `link set ${name} master wire up`,
+      ]),
+    ],
+  );
+  for (const node of nodes) {
+    ip(['-n', node.namespace], nodeCommands(node, nodes));
+    for (const pod of node.pods) ip(['-n', pod.namespace], podCommands(pod, node));
+  }
+  const first = nodes[0]?.addresses;
+  if (first)
+    ip(
+      ['-n', outside.namespace],
+      routes.map((cidr) => `route add ${cidr} via ${first[familyOfCidr(cidr)]}`),
+    );
+}
+
+function nodeCommands(node: LabNode, nodes: readonly LabNode[]): readonly string[] {
+  return [
+    'link set lo up',
+    ...linkUp('eth0', node.addresses, WIRE_PREFIX),
+    'link add cni0 type bridge mcast_snooping 0',
+    ...linkUp('cni0', node.gateway, WIRE_PREFIX),
+    ...node.pods.flatMap(({ name, namespace }) => [
+      `link add ${name} type veth peer name eth0 netns ${namespace}`,
+      `link set ${name} master cni0 up`,
+    ]),
+    ...nodes
+      .filter((other) => other !== node)
+      .flatMap(({ podCIDRs, addresses }) =>
+        FAMILIES.map((family) => `route add ${podCIDRs[family]} via ${addresses[family]}`),
+      ),
+  ];
+}
+
+/** Its address is a host's, so that all it sends goes through the node, which has to turn answers back. */
+function podCommands(pod: Pod, node: LabNode): readonly string[] {
+  return [
+    'link set lo up',
+    ...linkUp('eth0', pod.addresses, HOST_PREFIX),
+    ...FAMILIES.flatMap((family) => [
+      `route add ${node.gateway[family]}/${HOST_PREFIX[family]} dev eth0`,
+      `route add default via ${node.gateway[family]}`,
+    ]),
+  ];
+}
+
+function linkUp(link: string, addresses: DualStack<IpAddress>, prefix: DualStack<number>): readonly string[] {
+  return [
+    `address add ${addresses.IPv4}/${prefix.IPv4} dev ${link}`,
+    `address add ${addresses.IPv6}/${prefix.IPv6} dev ${link} nodad`,
+    `link set ${link} up`,
+  ];
+}
+
+/** What must hold before there is a link. */
+function prepare({ namespace }: Attached, isNode: boolean): void {
+  const settings: Readonly<Record<string, string>> = {
+    // Else link-local addresses, and with them neighbours, cannot be used for a second.
+    'ipv6/conf/all/accept_dad': '0',
+    'ipv6/conf/default/accept_dad': '0',
+    // Nobody is to learn a way past a node.
+    ...Object.fromEntries(
+      ['ipv4', 'ipv6'].flatMap((ip) =>
+        ['all', 'default'].map((link) => [`${ip}/conf/${link}/accept_redirects`, '0']),
+      ),
+    ),
+    'ipv4/conf/all/send_redirects': '0',
+    'ipv4/conf/default/send_redirects': '0',
+    'ipv4/conf/all/rp_filter': '0',
+    'ipv4/conf/default/rp_filter': '0',
+    // A host tells a peer of at most one unreachable port a second, six at once; here there are hundreds of them.
+    'ipv4/icmp_ratelimit': '0',
+    'ipv6/icmp/ratelimit': '0',
+    ...(isNode && { 'ipv4/ip_forward': '1', 'ipv6/conf/all/forwarding': '1' }),
+  };
+  within(namespace, () => {
+    for (const [name, value] of Object.entries(settings)) writeFileSync(`/proc/sys/net/${name}`, value);
+  });
+}
+
+function ip(options: readonly string[], commands: readonly string[]): void {
+  run(['ip', ...options, '-batch', '-'], commands.map((command) => `${command}\n`).join(''));
+}
+
+function familyOfCidr(cidr: string): IpFamily {
+  return cidr.includes(':') ? 'IPv6' : 'IPv4';
+}
+
+function all(lab: Lab): readonly Attached[] {
+  return [lab.outside, ...lab.nodes, ...podsOf(lab)];
+}
+
+/** Removes what there is of a lab. */
+function remove(lab: Lab): void {
+  const present = all(lab).filter(({ namespace }) => existsSync(`/run/netns/${namespace}`));
+  for (const { namespace } of lab.nodes.filter((node) => present.includes(node))) {
+    for (const pid of run(['ip', 'netns', 'pids', namespace]).split('\n').filter(Boolean)) end(Number(pid));
+  }
+  ip(
+    [],
+    present.map(({ namespace }) => `netns del ${namespace}`),
+  );
+}
+
+function end(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch (error) {
+    // It may have ended by itself meanwhile: that is what was wanted.
+    if (!(error instanceof Error && 'code' in error && error.code === 'ESRCH')) throw error;
+  }
+}
