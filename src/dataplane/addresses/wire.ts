@@ -3,6 +3,7 @@ import { addressBytes, addressFromBytes, familyOf, type IpAddress } from '../../
 import { unreachable } from '../../model/brand.ts';
 import { formatCidr, parseCidr } from '../../model/cidr.ts';
 import type { KernelAddress, KernelLink, KernelRoute, LinkChange } from './kernel.ts';
+import type { LinkNotice } from './notices.ts';
 import { hostPrefixLength } from './rows.ts';
 
 /** A request without its netlink header. */
@@ -35,6 +36,27 @@ const IFLA_INFO_KIND = 1;
  */
 export function rtnetlinkCodec(netlink: typeof Netlink) {
   return { ...readRequests(netlink), changeRequest: changeRequests(netlink), ...parsers(netlink) };
+}
+
+/**
+ * The notices in a datagram of the multicast groups; what is none of them is passed over.
+ * @throws Error if a message is cut short
+ */
+export function noticesIn(netlink: typeof Netlink, datagram: Uint8Array): readonly LinkNotice[] {
+  const { parseLink, parseAddress } = parsers(netlink);
+  const { MessageType } = netlink.rt;
+  const bytes = Buffer.from(datagram.buffer, datagram.byteOffset, datagram.byteLength);
+  return netlink.parseMessages(bytes).flatMap(({ type, data }): LinkNotice | [] => {
+    if (type === MessageType.NEWADDR || type === MessageType.DELADDR) {
+      const address = parseAddress(data);
+      return address
+        ? { notice: type === MessageType.NEWADDR ? 'addressAdded' : 'addressRemoved', address }
+        : [];
+    }
+    if (type !== MessageType.NEWLINK && type !== MessageType.DELLINK) return [];
+    const link = parseLink(data);
+    return link ? { notice: type === MessageType.NEWLINK ? 'linkChanged' : 'linkRemoved', link } : [];
+  });
 }
 
 function readRequests(netlink: typeof Netlink) {
