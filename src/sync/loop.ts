@@ -1,0 +1,107 @@
+import { delayAfter, SYNC_BACKOFF } from './backoff.ts';
+import { dueAtMs, IDLE, type Reason, type Trigger, withChange, withSync } from './trigger.ts';
+
+/** How a sync has left the node. */
+export interface SyncOutcome {
+  /** Nothing is left undone; else it is tried again. */
+  readonly isComplete: boolean;
+  /** When connections should be looked at again, in milliseconds from now; null if none is waited for. */
+  readonly drainCheckMs: number | null;
+}
+
+/** One sync. A throw is a failure that is tried again. */
+export type Sync = (reasons: ReadonlySet<Reason>, signal: AbortSignal) => Promise<SyncOutcome>;
+
+export interface LoopOptions {
+  /** A sync at least this often, in milliseconds; 0 for none without a reason. */
+  readonly auditIntervalMs: number;
+  /** Told of each sync that threw. */
+  onError(error: unknown): void;
+  /** @default Math.random */
+  readonly random?: () => number;
+}
+
+/**
+ * Keeps a node in sync: one sync at a time, at the start, for each change, again after failures, while connections
+ * drain, and as an audit.
+ */
+export class SyncLoop {
+  readonly #sync: Sync;
+  readonly #options: LoopOptions;
+  #trigger: Trigger = IDLE;
+  #wake: () => void = () => undefined;
+  /** When the loop acts by itself. */
+  readonly #timers = new Map<Reason, number>();
+  #failures = 0;
+
+  constructor(sync: Sync, options: LoopOptions) {
+    this.#sync = sync;
+    this.#options = options;
+  }
+
+  /** Asks for a sync; returns at once. */
+  request(reason: Reason): void {
+    this.#trigger = withChange(this.#trigger, reason, performance.now());
+    this.#wake();
+  }
+
+  /** Until aborted: what is being done then stops between two operations, and nothing is undone. */
+  async run(signal: AbortSignal): Promise<void> {
+    this.request('start');
+    while (!signal.aborted) {
+      const waitMs = this.#nextAtMs() - performance.now();
+      if (waitMs > 0) await this.#sleep(waitMs, signal);
+      else await this.#syncNow(signal);
+    }
+  }
+
+  #nextAtMs(): number {
+    return Math.min(dueAtMs(this.#trigger) ?? Number.POSITIVE_INFINITY, ...this.#timers.values());
+  }
+
+  async #syncNow(signal: AbortSignal): Promise<void> {
+    const nowMs = performance.now();
+    const due = [...this.#timers].filter(([, atMs]) => atMs <= nowMs).map(([reason]) => reason);
+    const reasons = new Set([...(this.#trigger.pending?.reasons ?? []), ...due]);
+    this.#trigger = withSync(nowMs);
+    let outcome: SyncOutcome;
+    try {
+      outcome = await this.#sync(reasons, signal);
+    } catch (error) {
+      if (signal.aborted) return;
+      this.#options.onError(error);
+      outcome = { isComplete: false, drainCheckMs: null };
+    }
+    this.#schedule(outcome);
+  }
+
+  /** Every sync looks at everything, so that all that was due is done. */
+  #schedule({ isComplete, drainCheckMs }: SyncOutcome): void {
+    const { auditIntervalMs, random = Math.random } = this.#options;
+    const nowMs = performance.now();
+    this.#timers.clear();
+    this.#failures = isComplete ? 0 : this.#failures + 1;
+    if (!isComplete) this.#timers.set('retry', nowMs + delayAfter(this.#failures, random(), SYNC_BACKOFF));
+    if (drainCheckMs !== null) this.#timers.set('drain', nowMs + drainCheckMs);
+    if (auditIntervalMs > 0) this.#timers.set('audit', nowMs + auditIntervalMs);
+  }
+
+  /** Until the time is up, somebody asks for a sync, or the end. */
+  async #sleep(ms: number, signal: AbortSignal): Promise<void> {
+    await new Promise<void>((resolve) => {
+      const end = () => {
+        clearTimeout(timer);
+        signal.removeEventListener('abort', end);
+        this.#wake = () => undefined;
+        resolve();
+      };
+      // Without a timer that is due some day, only a request or the end wakes it.
+      const timer = setTimeout(end, Math.min(ms, MAX_SLEEP_MS));
+      signal.addEventListener('abort', end);
+      this.#wake = end;
+    });
+  }
+}
+
+/** What setTimeout takes, a 32-bit number, and more than any wait. */
+const MAX_SLEEP_MS = 2 ** 31 - 1;
