@@ -60,7 +60,7 @@ const RULES: readonly { readonly of: RegExp; readonly may: RegExp; readonly pack
 
 /** Files whose name says that they reach outside: kernel, disk, clock or processes. */
 const EFFECTS =
-  /(^src\/main|\/(watch|manifests|observe|apply|client|[a-z-]+-client|program|[a-z-]*store|sync-once|loop|http|log|host))\.ts$|^native-bindings\//;
+  /(^src\/main|\/([a-z-]*watch|manifests|observe|apply|client|[a-z-]+-client|program|[a-z-]*store|sync-once|loop|http|log|host))\.ts$|^native-bindings\//;
 const PURE_PACKAGES = /^(valibot|node:(util|buffer|crypto|path|os|timers\/promises))$/;
 
 interface Import {

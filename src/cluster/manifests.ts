@@ -63,20 +63,32 @@ function collectFile(collection: Collection, file: string, bytes: Buffer): void 
   }
 }
 
-/** The files that `path` means, itself if it is no directory. */
 async function filesOf(path: string): Promise<readonly string[]> {
-  if (!(await statOf(path)).isDirectory()) return [path];
-  const files = await filesBelow(path, new Set());
+  const { files } = await manifestTree(path);
   if (files.length === 0) throw new ManifestError(path, '', 'no .yaml, .yml or .json file in this directory');
   return files;
 }
 
+/**
+ * The files that `path` means, itself if it is no directory, in the order in which they are read, and the directories
+ * where they were looked for.
+ * @throws ManifestError if something can't be looked at
+ */
+export async function manifestTree(
+  path: string,
+): Promise<{ readonly files: readonly string[]; readonly directories: readonly string[] }> {
+  if (!(await statOf(path)).isDirectory()) return { files: [path], directories: [] };
+  const visited = new Map<string, string>();
+  const files = await filesBelow(path, visited);
+  return { files, directories: [...visited.values()] };
+}
+
 /** @param visited directories, by device and inode: links can make a loop */
-async function filesBelow(directory: string, visited: Set<string>): Promise<readonly string[]> {
+async function filesBelow(directory: string, visited: Map<string, string>): Promise<readonly string[]> {
   const { dev, ino } = await statOf(directory);
   const id = `${dev}:${ino}`;
   if (visited.has(id)) return [];
-  visited.add(id);
+  visited.set(id, directory);
   const files: string[] = [];
   for (const name of (await attempt(directory, () => readdir(directory))).sort(compareText)) {
     // Dot files: kubelet keeps old versions of a mounted ConfigMap in some, and links to the current one.
