@@ -1,11 +1,12 @@
 import { compareAddresses, familyOf, type IpAddress, type IpFamily } from '../../model/address.ts';
-import { type Cidr, cidrContains, formatCidr } from '../../model/cidr.ts';
+import { type Cidr, cidrContains } from '../../model/cidr.ts';
 import type { DesiredState, PodRanges } from '../../model/desired-state.ts';
 import type { Rejected } from '../../model/rejected.ts';
 import type { RealServer, VirtualServer } from '../../model/virtual-server.ts';
 import type { Projection } from '../dataplane.ts';
+import { rangeText } from './keys.ts';
 import type { ElementRow, NftablesRows, RuleRow, SetRow } from './rows.ts';
-import type { PodDetection, RulesetOptions } from './rules.ts';
+import { isLinkPattern, type PodDetection, type RulesetOptions } from './rules.ts';
 import { ruleset } from './ruleset.ts';
 import { declarationOf, SET_NAMES, type SetBase, type SetName, setName } from './sets.ts';
 import { declarationText, hookText, ruleDigest, ruleText } from './text.ts';
@@ -23,7 +24,7 @@ export interface NftablesOptions
 /** The table that `desired` means. */
 export function project(desired: DesiredState, options: NftablesOptions): Projection<NftablesRows> {
   const sets = new ElementSets();
-  const ranges = closableRanges(desired);
+  const ranges = closableRanges(desired, options.excludeCIDRs);
   addRanges(sets, ranges, desired.podRanges);
   for (const virtualServer of desired.virtualServers.values()) {
     const { address } = virtualServer;
@@ -34,12 +35,16 @@ export function project(desired: DesiredState, options: NftablesOptions): Projec
   const knownPods = (['IPv4', 'IPv6'] as const).filter(
     (family) => detection.by === 'sources' && sets.has(detection.of, family),
   );
+  const { masqueradeAll, masqueradeBit, firewallMarkBase } = options;
+  const ruleset = { detection, knownPods, masqueradeAll, masqueradeBit, firewallMarkBase };
   return {
     rows: {
       table: options.table,
       exists: true,
       sets: sets.rows(),
-      chains: chainRows({ ...options, detection, knownPods }),
+      chains: chainRows(ruleset),
+      others: [],
+      ruleset,
     },
     refused: refusals(desired, detection),
   };
@@ -62,12 +67,22 @@ class ElementSets {
 
   rows(): ReadonlyMap<SetName, SetRow> {
     return new Map(
-      SET_NAMES.map((name) => {
-        const declaration = declarationText(declarationOf(name));
-        return [name, { declaration, elements: this.#elements.get(name) ?? new Map() }];
-      }),
+      [...emptySets()].map(([name, row]) => [
+        name,
+        { ...row, elements: this.#elements.get(name) ?? row.elements },
+      ]),
     );
   }
+}
+
+/** Every set of the table, without elements. */
+export function emptySets(): ReadonlyMap<SetName, SetRow> {
+  return new Map(
+    SET_NAMES.map((name) => [
+      name,
+      { declaration: declarationText(declarationOf(name)), elements: new Map<string, ElementRow>() },
+    ]),
+  );
 }
 
 function addRanges(sets: ElementSets, serviceCIDRs: readonly Cidr[], podRanges: PodRanges): void {
@@ -79,9 +94,20 @@ function addRanges(sets: ElementSets, serviceCIDRs: readonly Cidr[], podRanges: 
   add('node-pods', podRanges.node, 'Node podCIDRs');
 }
 
-/** Not a range that the node itself has an address in: its own ports would be closed. */
-function closableRanges({ serviceCIDRs, nodeAddresses }: DesiredState): readonly Cidr[] {
-  return serviceCIDRs.filter((range) => !nodeAddresses.some((address) => cidrContains(range, address)));
+/**
+ * Not a range that the node itself has an address in, for its own ports would be closed; nor one that others serve a
+ * part of.
+ */
+function closableRanges(
+  { serviceCIDRs, nodeAddresses }: DesiredState,
+  excludeCIDRs: readonly Cidr[],
+): readonly Cidr[] {
+  return serviceCIDRs.filter(
+    (range) =>
+      !nodeAddresses.some((address) => cidrContains(range, address)) &&
+      !excludeCIDRs.some(({ network }) => cidrContains(range, network)) &&
+      !excludeCIDRs.some((excluded) => cidrContains(excluded, range.network)),
+  );
 }
 
 function addFrontend(
@@ -141,11 +167,6 @@ export function frontendText({
   return `${address} . ${protocol.toLowerCase()} . ${port}`;
 }
 
-/** As the kernel lists it: without a length where it is one address. */
-export function rangeText(range: Cidr): string {
-  return range.prefixLength === (range.family === 'IPv4' ? 32 : 128) ? range.network : formatCidr(range);
-}
-
 /** Without those that lie in another: the kernel refuses elements that overlap. In numeric order. */
 export function outermost(ranges: readonly Cidr[]): readonly Cidr[] {
   const sorted = [...ranges].sort(
@@ -160,11 +181,22 @@ export function outermost(ranges: readonly Cidr[]): readonly Cidr[] {
   return kept;
 }
 
-function detectionOf(detectLocal: string): PodDetection {
+/**
+ * What `detectLocal` means.
+ * @throws RangeError if it names a link that can't be, or that nft(8) would take for a pattern
+ */
+export function detectionOf(detectLocal: string): PodDetection {
   const [how, name = ''] = detectLocal.split(/:(.*)/s);
-  if (how === 'interfacePrefix') return { by: 'link', name: `${name}*` };
-  if (how === 'bridge') return { by: 'link', name };
-  return { by: 'sources', of: how === 'nodeCIDR' ? 'node-pods' : 'pods' };
+  if (how === 'nodeCIDR' || how === 'clusterCIDR') {
+    return { by: 'sources', of: how === 'nodeCIDR' ? 'node-pods' : 'pods' };
+  }
+  const detection: PodDetection = { by: 'link', name: how === 'interfacePrefix' ? `${name}*` : name };
+  if (/[*]/.test(name) || !isLinkPattern(detection.name)) {
+    throw new RangeError(
+      `Cannot detect pods by ${detectLocal}: ${JSON.stringify(name)} is no name of a link`,
+    );
+  }
+  return detection;
 }
 
 function refusals(desired: DesiredState, detection: PodDetection): readonly Rejected[] {
@@ -176,7 +208,8 @@ function refusals(desired: DesiredState, detection: PodDetection): readonly Reje
   return [{ subject: 'externalTrafficPolicy Local', reason }];
 }
 
-function chainRows(options: RulesetOptions): NftablesRows['chains'] {
+/** The chains that {@link ruleset} gives, as rows. */
+export function chainRows(options: RulesetOptions): NftablesRows['chains'] {
   return new Map(
     ruleset(options).map(({ name, hook, rules }) => [
       name,

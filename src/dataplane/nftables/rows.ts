@@ -1,5 +1,7 @@
-import type { ChainName, Rule } from './rules.ts';
+import { compareText } from '../../model/rejected.ts';
+import type { ChainName, Rule, RulesetOptions } from './rules.ts';
 import type { SetName } from './sets.ts';
+import { hex, ruleComment } from './text.ts';
 
 /** A rule as it is compared: by the digest of its text, which the kernel keeps in the rule's comment. */
 export interface RuleRow {
@@ -38,9 +40,41 @@ export interface NftablesRows {
   /** Sets and chains by name; observed ones may have names that are none of ours. */
   readonly sets: ReadonlyMap<SetName | string, SetRow>;
   readonly chains: ReadonlyMap<ChainName | string, ChainRow>;
+  /** What the table has besides, none of it ours: `flags`, `counter hits`, `set vips4: element …`; sorted. */
+  readonly others: readonly string[];
+  /** What the chains follow from; null in observed rows. */
+  readonly ruleset: RulesetOptions | null;
 }
 
 /** No table. */
 export function emptyRows(table: string): NftablesRows {
-  return { table, exists: false, sets: new Map(), chains: new Map() };
+  return { table, exists: false, sets: new Map(), chains: new Map(), others: [], ruleset: null };
+}
+
+/** Stable text of the configuration in `rows`, without reasons: equal text, equal configuration. */
+export function canonical({ table, exists, sets, chains, others }: NftablesRows): string {
+  if (!exists) return `no table inet ${table}\n`;
+  return [
+    `table inet ${table}\n`,
+    ...others.map((other) => `${other}\n`),
+    ...sorted(chains).map(([name, { declaration, rules }]) =>
+      [`chain ${name} ${declaration}\n`, ...rules.map((rule) => `${ruleComment(rule)}\n`)].join(''),
+    ),
+    ...sorted(sets).map(([name, { declaration, elements }]) =>
+      [
+        `set ${name} ${declaration}\n`,
+        ...sorted(elements).map(([key, row]) => `${elementText(key, row)}\n`),
+      ].join(''),
+    ),
+  ].join('');
+}
+
+/** The entries of a map, by name, in code unit order. */
+export function sorted<Value>(map: ReadonlyMap<string, Value>): readonly (readonly [string, Value])[] {
+  return [...map].sort(([a], [b]) => compareText(a, b));
+}
+
+/** As nft(8) writes it: `10.0.0.1 . tcp . 80`, in a map `10.0.0.1 . tcp . 80 : 0x53000001`. */
+export function elementText(key: string, { mark }: Pick<ElementRow, 'mark'>): string {
+  return mark === null ? key : `${key} : ${hex(mark)}`;
 }

@@ -72,6 +72,11 @@ export type PodDetection =
   | { readonly by: 'sources'; readonly of: 'pods' | 'node-pods' }
   | { readonly by: 'link'; readonly name: string };
 
+/** Whether `name` is one of a link, or the start of one with `*` behind it, and can stand in quotes in a rule. */
+export function isLinkPattern(name: string): boolean {
+  return /^[^\s"*/\\]{1,15}\*?$/.test(name);
+}
+
 export interface RulesetOptions {
   readonly detection: PodDetection;
   /** Families in which the sources of pods are known; elsewhere nobody but the node is masqueraded for ClusterIPs. */

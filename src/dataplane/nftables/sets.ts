@@ -55,6 +55,10 @@ export function setName(base: SetBase, family: IpFamily): SetName {
 /** Every set of the table. */
 export const SET_NAMES: readonly SetName[] = SET_BASES.flatMap((base): SetName[] => [`${base}4`, `${base}6`]);
 
+export function isSetName(name: string): name is SetName {
+  return isSetBase(name.slice(0, -1)) && /[46]$/.test(name);
+}
+
 /** The declaration of a set, and the family of its addresses. */
 export function declarationOf(name: SetName): SetDeclaration & { readonly family: IpFamily } {
   const base = name.slice(0, -1);

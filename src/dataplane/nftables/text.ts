@@ -20,7 +20,7 @@ export function ruleDigest(text: string): string {
 }
 
 /** The comment that a rule of ours carries in the kernel. @see parseRuleComment */
-export function ruleComment(name: string, digest: string): string {
+export function ruleComment({ name, digest }: { readonly name: string; readonly digest: string }): string {
   return `${name} #${digest}`;
 }
 
@@ -134,6 +134,7 @@ function bitText({ masqueradeBit }: MarkOptions): string {
   return hex(2 ** masqueradeBit);
 }
 
-function hex(value: number): string {
+/** `0x53000001` */
+export function hex(value: number): string {
   return `0x${value.toString(16).padStart(8, '0')}`;
 }

@@ -1,0 +1,40 @@
+import type { Dataplane } from '../dataplane.ts';
+import { applyNftables } from './apply.ts';
+import type { NftablesKernel } from './kernel.ts';
+import { observeNftables } from './observe.ts';
+import type { NftablesOp } from './ops.ts';
+import { parseNftablesOp } from './parse-op.ts';
+import { planNftables, teardownNftables } from './plan.ts';
+import { detectionOf, type NftablesOptions, project } from './project.ts';
+import { reduceNftables } from './reduce.ts';
+import { retainNftablesAddresses } from './retain.ts';
+import { canonical, type NftablesRows } from './rows.ts';
+
+export interface NftablesResources {
+  readonly kernel: NftablesKernel;
+}
+
+/**
+ * What IPVS does not do: masquerading, closed ports, source ranges, and marks for inside clients.
+ * @throws RangeError if pods are to be told by a link that has no possible name
+ */
+export function createNftablesDataplane(
+  { kernel }: NftablesResources,
+  options: NftablesOptions,
+): Dataplane<NftablesRows, NftablesOp> {
+  detectionOf(options.detectLocal);
+  return {
+    name: 'nftables',
+    project: (desired) => project(desired, options),
+    observe: (signal) => observeNftables(kernel, options.table, signal),
+    plan: (observed, wanted) => planNftables(observed, wanted),
+    teardown: (observed) => teardownNftables(observed),
+    apply: (ops, signal) => applyNftables(kernel, ops, signal),
+    reduce: reduceNftables,
+    canonical,
+    // The table is ours by name, and nothing else is read.
+    foreign: () => [],
+    parseOp: parseNftablesOp,
+    retainAddresses: retainNftablesAddresses,
+  };
+}

@@ -1,0 +1,43 @@
+import fc from 'fast-check';
+import type { NftablesOptions } from '../../../src/dataplane/nftables/project.ts';
+import type { DesiredState } from '../../../src/model/desired-state.ts';
+import { desiredOf } from '../../derive.ts';
+import { objectsCase } from '../../properties/arbitrary-objects.ts';
+import { cidrs, OPTIONS } from './build.ts';
+
+/** What odd objects of a cluster mean, with pods and ranges that overlap each other and the node. */
+export const desiredStates: fc.Arbitrary<DesiredState> = fc
+  .record({
+    objects: objectsCase.map(({ objects }) => objects.map((object) => ({ ...object }))),
+    serviceCIDRs: ranges('10.96.0.0/16', '10.96.0.0/24', '10.97.0.1/32', '0.0.0.0/0', 'fd00:10:96::/112'),
+    cluster: ranges('10.244.0.0/16', '10.0.0.0/8', '10.244.1.0/24', 'fd00:10:244::/48', '::/0'),
+    node: ranges('10.244.1.0/24', 'fd00:10:244:1::/64'),
+  })
+  .map(({ objects, serviceCIDRs, cluster, node }) => {
+    const desired = desiredOf(objects);
+    return {
+      ...desired,
+      serviceCIDRs: cidrs(...serviceCIDRs),
+      podRanges: { cluster: cidrs(...cluster), node: cidrs(...node) },
+    };
+  });
+
+function ranges(...texts: readonly string[]): fc.Arbitrary<string[]> {
+  return fc.subarray([...texts]);
+}
+
+/** Every way to tell pods, and settings that change rules. */
+export const nftablesOptions: fc.Arbitrary<NftablesOptions> = fc.record({
+  table: fc.constant(OPTIONS.table),
+  masqueradeAll: fc.boolean(),
+  masqueradeBit: fc.constantFrom(27, 31, 0),
+  firewallMarkBase: fc.constantFrom(0x53000000, 0xff000000),
+  detectLocal: fc.constantFrom(
+    'clusterCIDR',
+    'clusterCIDR',
+    'nodeCIDR',
+    'interfacePrefix:veth',
+    'bridge:cni0',
+  ),
+  excludeCIDRs: fc.constantFrom([], [], cidrs('10.97.0.0/16')),
+});
