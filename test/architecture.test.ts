@@ -51,9 +51,10 @@ const RULES: readonly { readonly of: RegExp; readonly may: RegExp; readonly pack
     may: /^src\/(model|snapshot|sync)\/|^src\/dataplane\/dataplane\.ts$/,
     packages: /^node:crypto$/,
   },
+  { of: /^src\/status\//, may: /^src\/(model|status)\//, packages: /^node:http$/ },
   {
     of: /^src\/cli\//,
-    may: /^src\/(model|snapshot|cluster|desired|sync|trace|cli)\/|^src\/(config|dataplane\/dataplane)\.ts$/,
+    may: /^src\/(model|snapshot|cluster|desired|sync|status|trace|cli)\/|^src\/(config|dataplane\/dataplane)\.ts$/,
     packages: /^(commander|valibot|js-yaml|node:util)$/,
   },
 ];

@@ -1,0 +1,30 @@
+import type { HealthCheck } from '../model/desired-state.ts';
+
+/** What a health check node port answers. */
+export interface HealthResponse {
+  readonly status: 200 | 503;
+  readonly headers: Readonly<Record<string, string>>;
+  /** JSON */
+  readonly body: string;
+}
+
+/**
+ * The answer to a load balancer that asks whether this node has endpoints of a Service, as kube-proxy gives it.
+ * @param isHealthy whether this node's dataplane is as it should be
+ */
+export function healthResponse(
+  { service, localEndpoints }: Pick<HealthCheck, 'service' | 'localEndpoints'>,
+  isHealthy: boolean,
+): HealthResponse {
+  const [namespace, name] = service.split('/', 2);
+  const body = { service: { namespace, name }, localEndpoints, serviceProxyHealthy: isHealthy };
+  return {
+    status: localEndpoints > 0 && isHealthy ? 200 : 503,
+    headers: {
+      'Content-Type': 'application/json',
+      'X-Content-Type-Options': 'nosniff',
+      'X-Load-Balancing-Endpoint-Weight': String(localEndpoints),
+    },
+    body: JSON.stringify(body),
+  };
+}
