@@ -52,9 +52,12 @@ export type Outcome =
       readonly source: IpAddress;
       readonly afterMs: number;
     }
-  /** By a TCP reset, an SCTP ABORT or an ICMP port unreachable. */
-  | { readonly kind: 'refused'; readonly afterMs: number }
-  /** By any other error; `code` is the errno's name. */
+  /**
+   * ECONNREFUSED: by a TCP reset, an SCTP ABORT or an ICMP port unreachable. ENOPROTOOPT: by an ICMP protocol
+   * unreachable. EPERM: by the client's own host, which has thrown its packet away and says so.
+   */
+  | { readonly kind: 'refused'; readonly code: string; readonly afterMs: number }
+  /** By any other error. */
   | { readonly kind: 'unreachable'; readonly code: string; readonly afterMs: number }
   | { readonly kind: 'timeout' };
 
@@ -81,7 +84,7 @@ const FIRST_SOURCE_PORT = 33_000;
 const LAST_SOURCE_PORT = 65_535;
 const LONGEST_TURN_MS = 50;
 const QUESTION = new TextEncoder().encode('who are you?\n');
-const { EAGAIN, ECONNREFUSED, EINPROGRESS, EINTR } = constants.errno;
+const { EAGAIN, ECONNREFUSED, EINPROGRESS, EINTR, ENOPROTOOPT, EPERM } = constants.errno;
 
 /**
  * Servers and clients in any number of network namespaces, all of this one process: none is started, which would
@@ -234,9 +237,8 @@ export class Sockets implements Disposable {
 const UNSPECIFIED = addressPair('0.0.0.0', '::');
 
 function failure(errno: number, afterMs: number): Outcome {
-  return errno === ECONNREFUSED
-    ? { kind: 'refused', afterMs }
-    : { kind: 'unreachable', code: errnoName(errno), afterMs };
+  const kind = [ECONNREFUSED, ENOPROTOOPT, EPERM].includes(errno) ? 'refused' : 'unreachable';
+  return { kind, code: errnoName(errno), afterMs };
 }
 
 function answerOf(name: string, source: IpAddress): Uint8Array {
