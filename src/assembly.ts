@@ -12,6 +12,7 @@ import { createIpvsDataplane, type IpvsResources } from './dataplane/ipvs/index.
 import type { IpvsOp } from './dataplane/ipvs/ops.ts';
 import type { IpvsRows } from './dataplane/ipvs/rows.ts';
 import { rowsFromSnapshot, snapshotVirtualServers } from './dataplane/ipvs/snapshot.ts';
+import { project as projectNftables } from './dataplane/nftables/project.ts';
 import type { DesiredState } from './model/desired-state.ts';
 import { compareRejected } from './model/rejected.ts';
 import type { Snapshot } from './snapshot/snapshot.ts';
@@ -61,6 +62,17 @@ export function projectSnapshot({ ipvs, addresses }: Dataplanes, desired: Desire
     ...addressesToSnapshot(bound.rows),
     virtualServers: snapshotVirtualServers(servers.rows, 'desired'),
     rejected: [...servers.refused, ...bound.refused].sort(compareRejected),
+  };
+}
+
+/** The rows that `desired` means, with all that decides about connections. */
+export function traceRows({ ipvs, addresses }: Dataplanes, config: Config, desired: DesiredState) {
+  return {
+    nftables: projectNftables(desired, { ...config, table: 'svcplane' }).rows,
+    ipvs: ipvs.project(desired).rows,
+    addresses: addresses.project(desired).rows,
+    nodeAddresses: desired.nodeAddresses,
+    markOptions: config,
   };
 }
 

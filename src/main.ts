@@ -10,6 +10,7 @@ import {
   observeSnapshot,
   projectSnapshot,
   recordedStates,
+  traceRows,
 } from './assembly.ts';
 import type { CliContext, NodeAccess } from './cli/context.ts';
 import type { HostReport } from './cli/doctor.ts';
@@ -215,6 +216,7 @@ const context: CliContext = {
   recordedStates: (config, snapshot, desired) =>
     recordedStates(unconnected(config), snapshot, desired, Date.now()),
   projectSnapshot: (config, desired) => projectSnapshot(unconnected(config), desired),
+  traceRows: (config, desired) => traceRows(unconnected(config), config, desired),
   inspectHost,
 };
 

@@ -6,6 +6,7 @@ import type { IpvsInfo } from '../snapshot/render-ipvsadm.ts';
 import type { Snapshot } from '../snapshot/snapshot.ts';
 import type { StageState } from '../sync/stage.ts';
 import type { Stages } from '../sync/sync-once.ts';
+import type { TraceRows } from '../trace/trace.ts';
 import type { HostReport } from './doctor.ts';
 
 export const EXIT = { done: 0, error: 1, changes: 2 } as const;
@@ -33,6 +34,8 @@ export interface CliContext {
   recordedStates(config: Config, snapshot: Snapshot, desired: DesiredState): readonly StageState[];
   /** The rows that `desired` means to the dataplanes, as a snapshot; `rejected` has what they refuse. */
   projectSnapshot(config: Config, desired: DesiredState): Snapshot;
+  /** The rows that `desired` means to the dataplanes, for following connections through them. */
+  traceRows(config: Config, desired: DesiredState): TraceRows;
   /** For `doctor`; never throws for what it finds. */
   inspectHost(config: Config): Promise<HostReport>;
 }

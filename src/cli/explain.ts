@@ -12,25 +12,43 @@ import type { NodeContext } from '../desired/frontends.ts';
 import { familyOf, type IpFamily } from '../model/address.ts';
 import { formatEndpoint, realServerKey, type VirtualServer } from '../model/virtual-server.ts';
 import { EXIT, type ExitCode, UsageError } from './context.ts';
+import { asksForConnection, explainConnection } from './explain-connection.ts';
 import { loadDesired } from './load-desired.ts';
-import { configOf, type Invocation, textOption, type Verb } from './verb.ts';
+import { chosen, configOf, type Invocation, textOption, type Verb } from './verb.ts';
 
 export const explainVerb: Verb = {
   name: 'explain',
-  arguments: '<subject>',
-  summary: 'svc/NAME[:PORT]: its virtual servers, its endpoints, which were left out and why',
-  exitCodes: '0 done, 1 error (as when there is no such Service)',
+  arguments: '[subject]',
+  summary:
+    'svc/NAME[:PORT]: its virtual servers, its endpoints, which were left out and why; ' +
+    'or, with --src, --dst and --port, what happens to one connection',
+  exitCodes: '0 done, whatever happens to the connection; 1 error (as when there is no such Service)',
   options: [
     new Option('-n, --namespace <name>', 'namespace of the Service')
       .env('SVCPLANE_NAMESPACE')
       .default('default'),
+    // No environment: the kubelet sets SVCPLANE_PORT in the pods beside a Service named svcplane.
+    new Option('--src <address>', 'client of the connection'),
+    new Option('--dst <address>', 'where it connects to'),
+    new Option('--port <n>', 'port it connects to'),
+    new Option('--proto <protocol>', 'tcp (default), udp or sctp'),
+    new Option('--in-link <name>', 'link it comes in by, where detectLocal tells pods by links'),
+    new Option('-o, --output <format>', 'of a connection: text or json'),
   ],
   run: explain,
 };
 
+const USAGE =
+  'Explain one of both: a Service as svc/NAME[:PORT], or a connection as --src ADDRESS --dst ADDRESS --port NUMBER';
+
 async function explain(invocation: Invocation): Promise<ExitCode> {
   const { context, given, args } = invocation;
+  const format = chosen(given, 'output', ['text', 'json'], 'text');
+  const ofConnection = asksForConnection(given);
+  if (ofConnection === (args[0] !== undefined)) throw new UsageError(USAGE);
   const config = await configOf(invocation);
+  if (ofConnection) return explainConnection(context, config, given, format);
+  if (format === 'json') throw new UsageError(`Cannot explain ${args[0]} as json: only connections`);
   const match = /^svc\/([^/:]+)(?::(.+))?$/.exec(args[0] ?? '');
   if (!match) throw new UsageError(`Cannot explain ${args[0]}: write svc/NAME or svc/NAME:PORT`);
   const [, name, port] = match;

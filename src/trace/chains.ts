@@ -32,14 +32,18 @@ export function chainWalker(nftables: NftablesRows, marks: MarkOptions): WalkCha
       const evidence = evidenceFor(rule, packet, find, marks);
       if (!evidence) continue;
       const { verdict } = rule;
-      tell(`chain ${chain}: rule "${name}" ${actionText(verdict, packet, evidence)}${reasonsText(evidence)}`);
+      const step = `chain ${chain}: rule "${name}" ${actionText(verdict, packet, evidence)}${reasonsText(evidence)}`;
       if ('chain' in verdict) {
-        const ended = walk(verdict.chain, packet, tell);
+        // A chain in which nothing happened is not worth a word.
+        const told: string[] = [];
+        const ended = walk(verdict.chain, packet, (each) => told.push(each));
+        if (told.length > 0) [step, ...told].forEach(tell);
         // Who goes does not come back: it was the going that decided.
         if (verdict.verdict === 'goto') return ended && { ...ended, by: name };
         if (ended) return ended;
         continue;
       }
+      tell(step);
       const ended = take(rule, verdict, packet, evidence);
       if (ended) return ended;
     }

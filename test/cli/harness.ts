@@ -2,7 +2,13 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { assembleDataplanes, observeSnapshot, projectSnapshot, recordedStates } from '../../src/assembly.ts';
+import {
+  assembleDataplanes,
+  observeSnapshot,
+  projectSnapshot,
+  recordedStates,
+  traceRows,
+} from '../../src/assembly.ts';
 import type { CliContext, ExitCode } from '../../src/cli/context.ts';
 import type { HostReport } from '../../src/cli/doctor.ts';
 import { runCli } from '../../src/cli/program.ts';
@@ -83,6 +89,7 @@ export class CliHarness implements Disposable {
       recordedStates: (config, snapshot, desired) =>
         recordedStates(this.#dataplanes(config), snapshot, desired, 0),
       projectSnapshot: (config, desired) => projectSnapshot(this.#dataplanes(config), desired),
+      traceRows: (config, desired) => traceRows(this.#dataplanes(config), config, desired),
       inspectHost: async () => this.host,
     };
     const before = process.env;

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import type { RawObject } from '../../src/cluster/object-fields.ts';
 import { prepareTrace } from '../../src/trace/trace.ts';
 import { desiredOf } from '../derive.ts';
 import { node, service, slice } from '../objects.ts';
@@ -35,7 +36,7 @@ interface Case {
   readonly outcome: string;
 }
 
-function check(cases: readonly Case[], objects: readonly object[], config: object = CONFIG): void {
+function check(cases: readonly Case[], objects: readonly RawObject[], config: object = CONFIG): void {
   const trace = prepareTrace(traceRowsOf(desiredOf(objects, config), config));
   for (const { name, connection, outcome } of cases) {
     it(`${name}: ${connection}`, () => {
@@ -48,7 +49,6 @@ const OUTSIDE_ALL = 'balanced 10.244.1.20:8080* 10.244.2.30:8080*';
 const KEPT_ALL = 'balanced 10.244.1.20:8080 10.244.2.30:8080';
 const KEPT_LOCAL = 'balanced 10.244.1.20:8080';
 const DROPPED = 'dropped (outside loadBalancerSourceRanges IPv4)';
-const CLOSED_VIP = 'refused (port of no Service on a VIP IPv4)';
 
 describe('trace() of the worked example', () => {
   const rows = (who: string, outcomes: Readonly<Record<string, string>>): Case[] =>
