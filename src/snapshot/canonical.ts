@@ -7,19 +7,20 @@ import {
   type VirtualServerKey,
   virtualServerKey,
 } from '../model/virtual-server.ts';
-import type { Snapshot, SnapshotRealServer, SnapshotVirtualServer } from './snapshot.ts';
+import type { Snapshot, SnapshotNftables, SnapshotRealServer, SnapshotVirtualServer } from './snapshot.ts';
 
 /**
  * The snapshot with every list in its documented order and every optional field that says no more than its
  * absence left out: two snapshots of one state become the same text. Pure; the input is not changed.
  */
 export function canonicalSnapshot(snapshot: Snapshot): Snapshot {
-  const { routes, ...rest } = snapshot;
+  const { routes, nftables, ...rest } = snapshot;
   return {
     ...rest,
     addresses: sorted(snapshot.addresses, compareAddresses),
     ...(routes && routes.length > 0 && { routes: sorted(routes, compareText) }),
     virtualServers: sorted(snapshot.virtualServers, compareVirtualServers).map(canonicalVirtualServer),
+    ...(nftables && { nftables: canonicalNftables(nftables) }),
     rejected: sorted(snapshot.rejected, compareRejected),
   };
 }
@@ -36,6 +37,18 @@ export function identityOf(virtualServer: SnapshotVirtualServer): VirtualServerI
 /** The key of a virtual server's identity, equal in the model and in every dataplane. */
 export function keyOf(virtualServer: SnapshotVirtualServer): VirtualServerKey {
   return virtualServerKey(identityOf(virtualServer));
+}
+
+function canonicalNftables({ table, chains, sets, others = [] }: SnapshotNftables): SnapshotNftables {
+  const byName = (a: { readonly name: string }, b: { readonly name: string }) => compareText(a.name, b.name);
+  return {
+    table,
+    chains: sorted(chains, byName),
+    sets: sorted(sets, byName)
+      .filter(({ elements, declaration }) => elements.length > 0 || declaration !== undefined)
+      .map((set) => ({ ...set, elements: sorted(set.elements, compareText) })),
+    ...(others.length > 0 && { others: sorted(others, compareText) }),
+  };
 }
 
 function compareVirtualServers(a: SnapshotVirtualServer, b: SnapshotVirtualServer): number {

@@ -2,7 +2,8 @@ import { compareAddresses, type IpAddress } from '../model/address.ts';
 import { compareText } from '../model/rejected.ts';
 import { type RealServerKey, realServerKey, type VirtualServerKey } from '../model/virtual-server.ts';
 import { canonicalSnapshot, keyOf } from './canonical.ts';
-import type { Snapshot, SnapshotRealServer, SnapshotVirtualServer } from './snapshot.ts';
+import { elementLines } from './render-text.ts';
+import type { Snapshot, SnapshotNftables, SnapshotRealServer, SnapshotVirtualServer } from './snapshot.ts';
 
 /** What differs between two snapshots in configuration, by key and in canonical order. Connection counts do not. */
 export interface SnapshotDiff {
@@ -13,6 +14,8 @@ export interface SnapshotDiff {
     readonly removed: readonly SnapshotVirtualServer[];
     readonly changed: readonly VirtualServerChange[];
   };
+  /** Elements, rules and what else there is, a line each; nothing if one snapshot does not tell. */
+  readonly nftables: SetDiff<string>;
 }
 
 export interface SetDiff<T> {
@@ -54,7 +57,32 @@ export function diffSnapshots(before: Snapshot, after: Snapshot): SnapshotDiff {
     addresses: diffSets(a.addresses, b.addresses, compareAddresses),
     routes: diffSets(a.routes ?? [], b.routes ?? [], compareText),
     virtualServers,
+    nftables: diffNftables(a.nftables, b.nftables),
   };
+}
+
+function diffNftables(
+  before: SnapshotNftables | undefined,
+  after: SnapshotNftables | undefined,
+): SetDiff<string> {
+  if (!before || !after) return { added: [], removed: [] };
+  return diffSets(linesOf(before), linesOf(after), compareText);
+}
+
+function linesOf(nftables: SnapshotNftables): readonly string[] {
+  const { table, chains, sets, others = [] } = nftables;
+  return [
+    ...(chains.length + sets.length + others.length > 0 ? [`table inet ${table}`] : []),
+    ...chains.flatMap(({ name, declaration, rules }) => [
+      `chain ${name} ${declaration}`.trimEnd(),
+      ...rules.map((rule, i) => `chain ${name} rule ${i + 1} ${rule}`),
+    ]),
+    ...sets.flatMap(({ name, declaration }) =>
+      declaration === undefined ? [] : [`set ${name} ${declaration}`],
+    ),
+    ...elementLines(nftables),
+    ...others,
+  ];
 }
 
 /** Rows added, changed and removed; a virtual server counts once, and each of its real servers once. */
@@ -65,11 +93,17 @@ export interface DiffCounts {
 }
 
 export function countDiff(diff: SnapshotDiff): DiffCounts {
-  const { addresses, routes, virtualServers } = diff;
+  const { addresses, routes, virtualServers, nftables } = diff;
   const rows = (servers: readonly SnapshotVirtualServer[]) =>
     servers.reduce((sum, { realServers }) => sum + 1 + realServers.length, 0);
-  let added = addresses.added.length + routes.added.length + rows(virtualServers.added);
-  let removed = addresses.removed.length + routes.removed.length + rows(virtualServers.removed);
+  let added = [addresses, routes, nftables].reduce(
+    (sum, set) => sum + set.added.length,
+    rows(virtualServers.added),
+  );
+  let removed = [addresses, routes, nftables].reduce(
+    (sum, set) => sum + set.removed.length,
+    rows(virtualServers.removed),
+  );
   let changed = 0;
   for (const { fields, realServers } of virtualServers.changed) {
     added += realServers.added.length;

@@ -146,11 +146,19 @@ const VIRTUAL_SERVER = v.pipe(
   ),
 );
 
+const NFTABLES = object({
+  table: TEXT,
+  chains: list(object({ name: TEXT, declaration: TEXT, rules: list(TEXT) })),
+  sets: list(object({ name: TEXT, declaration: v.exactOptional(TEXT), elements: list(TEXT) })),
+  others: v.exactOptional(list(TEXT)),
+});
+
 const SNAPSHOT = object({
   version: v.literal(1, 'is not 1, the version this program reads'),
   node: TEXT,
   addresses: list(ADDRESS),
   routes: v.exactOptional(list(TEXT)),
   virtualServers: list(VIRTUAL_SERVER),
+  nftables: v.exactOptional(NFTABLES),
   rejected: list(object({ subject: TEXT, reason: TEXT })),
 });

@@ -1,11 +1,22 @@
 import { canonicalSnapshot } from './canonical.ts';
-import type { Snapshot, SnapshotRealServer, SnapshotVirtualServer, Tunnel } from './snapshot.ts';
+import type {
+  Snapshot,
+  SnapshotChain,
+  SnapshotNftables,
+  SnapshotRealServer,
+  SnapshotSet,
+  SnapshotVirtualServer,
+  Tunnel,
+} from './snapshot.ts';
 
 type Key =
   | keyof Snapshot
   | keyof SnapshotVirtualServer
   | keyof SnapshotRealServer
   | keyof Tunnel
+  | keyof SnapshotNftables
+  | keyof SnapshotChain
+  | keyof SnapshotSet
   | keyof Snapshot['rejected'][number];
 
 /** Every key of a snapshot, in the order it is written within its object; a key that is missing does not compile. */
@@ -15,6 +26,7 @@ const KEY_ORDER = {
   addresses: true,
   routes: true,
   virtualServers: true,
+  nftables: true,
   rejected: true,
   subject: true,
   reason: true,
@@ -43,6 +55,14 @@ const KEY_ORDER = {
   lowerThreshold: true,
   activeConnections: true,
   inactiveConnections: true,
+  table: true,
+  chains: true,
+  sets: true,
+  others: true,
+  name: true,
+  declaration: true,
+  rules: true,
+  elements: true,
 } as const satisfies { readonly [key in Key]: true };
 
 /** The canonical JSON of a snapshot, version 1: equal states give equal text, on every machine. */

@@ -1,19 +1,31 @@
 import { realServerKey } from '../model/virtual-server.ts';
 import { canonicalSnapshot, keyOf } from './canonical.ts';
-import type { Snapshot, SnapshotRealServer, SnapshotVirtualServer, Tunnel } from './snapshot.ts';
+import type {
+  Snapshot,
+  SnapshotNftables,
+  SnapshotRealServer,
+  SnapshotVirtualServer,
+  Tunnel,
+} from './snapshot.ts';
 
 /**
- * One line per row: addresses, routes, then each virtual server followed by its real servers, then what was
- * rejected. Each line names its row in full, so that a line found by grep or diff needs no context.
+ * One line per row: addresses, routes, then each virtual server followed by its real servers, then elements of
+ * nftables sets, then what was rejected. Each line names its row in full, so that a line found by grep or diff needs no context.
  */
 export function renderText(snapshot: Snapshot): string {
-  const { addresses, routes = [], virtualServers, rejected } = canonicalSnapshot(snapshot);
+  const { addresses, routes = [], virtualServers, nftables, rejected } = canonicalSnapshot(snapshot);
   return [
     ...addresses.map((address) => `address ${address}\n`),
     ...routes.map((route) => `route ${route}\n`),
     ...virtualServers.map(renderRows),
+    ...(nftables ? elementLines(nftables).map((line) => `nft ${line}\n`) : []),
     ...rejected.map(({ subject, reason }) => `rejected ${subject}: ${reason}\n`),
   ].join('');
+}
+
+/** `masquerade4 203.0.113.9 . tcp . 80`, for every element of every set. */
+export function elementLines({ sets }: SnapshotNftables): readonly string[] {
+  return sets.flatMap(({ name, elements }) => elements.map((element) => `${name} ${element}`));
 }
 
 function renderRows(virtualServer: SnapshotVirtualServer): string {

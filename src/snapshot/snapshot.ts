@@ -53,6 +53,34 @@ export interface SnapshotVirtualServer {
   readonly realServers: readonly SnapshotRealServer[];
 }
 
+/** One chain; "" declares one without a hook. */
+export interface SnapshotChain {
+  readonly name: string;
+  /** `type filter hook input priority 150` */
+  readonly declaration: string;
+  /** In the kernel's order: the name of each, and a digest of its text, as in its comment. */
+  readonly rules: readonly string[];
+}
+
+export interface SnapshotSet {
+  readonly name: string;
+  /** Only where it is not the one svcplane gives. */
+  readonly declaration?: string;
+  /** `10.0.0.1 . tcp . 80`, in a map `10.0.0.1 . tcp . 80 : 0x53000001`; sorted */
+  readonly elements: readonly string[];
+}
+
+/** The nftables table of ours; without chains and sets there is none. */
+export interface SnapshotNftables {
+  readonly table: string;
+  /** By name. */
+  readonly chains: readonly SnapshotChain[];
+  /** By name; those without elements are left out. */
+  readonly sets: readonly SnapshotSet[];
+  /** What the table has besides; absent if there is nothing. */
+  readonly others?: readonly string[];
+}
+
 /** A node's dataplane at one moment, desired or observed, in canonical order; the unit of diff and of goldens. */
 export interface Snapshot {
   readonly version: 1;
@@ -63,5 +91,7 @@ export interface Snapshot {
   readonly routes?: readonly string[];
   /** Sorted by address, protocol, port; firewall marks last. */
   readonly virtualServers: readonly SnapshotVirtualServer[];
+  /** Absent where nobody looked: then it counts as right. */
+  readonly nftables?: SnapshotNftables;
   readonly rejected: readonly Rejected[];
 }
