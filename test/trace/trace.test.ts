@@ -1,54 +1,21 @@
-import { describe, expect, it } from 'vitest';
-import type { RawObject } from '../../src/cluster/object-fields.ts';
-import { prepareTrace } from '../../src/trace/trace.ts';
-import { desiredOf } from '../derive.ts';
-import { node, service, slice } from '../objects.ts';
-import { connectionOf, summary, traceRowsOf } from './build.ts';
-
-const LOCAL = { address: '10.244.1.20', node: 'n0' };
-const REMOTE = { address: '10.244.2.30', node: 'n1' };
-const NOT_READY = { address: '10.244.1.21', node: 'n0', ready: false };
-const CONFIG = { serviceCIDRs: ['10.96.0.0/16'], clusterCIDRs: ['10.244.0.0/16'] };
-const NODE = node({ addresses: ['172.16.0.5', '10.244.1.1'] });
-
-/** The example of the Service that has every kind of frontend, without affinity unless given. */
-function example(spec: object = {}) {
-  return service({
-    spec: {
-      type: 'LoadBalancer',
-      clusterIP: '10.96.0.50',
-      ports: [{ name: 'http', port: 80, protocol: 'TCP', nodePort: 30080 }],
-      externalIPs: ['198.51.100.7'],
-      externalTrafficPolicy: 'Local',
-      healthCheckNodePort: 32000,
-      loadBalancerSourceRanges: ['192.0.2.0/24'],
-      ...spec,
-    },
-    status: { loadBalancer: { ingress: [{ ip: '203.0.113.9' }] } },
-  });
-}
-
-const SLICE = slice({ endpoints: [LOCAL, REMOTE, NOT_READY] });
-
-interface Case {
-  readonly name: string;
-  readonly connection: string;
-  readonly outcome: string;
-}
-
-function check(cases: readonly Case[], objects: readonly RawObject[], config: object = CONFIG): void {
-  const trace = prepareTrace(traceRowsOf(desiredOf(objects, config), config));
-  for (const { name, connection, outcome } of cases) {
-    it(`${name}: ${connection}`, () => {
-      expect(summary(trace(connectionOf(connection)))).toBe(outcome);
-    });
-  }
-}
-
-const OUTSIDE_ALL = 'balanced 10.244.1.20:8080* 10.244.2.30:8080*';
-const KEPT_ALL = 'balanced 10.244.1.20:8080 10.244.2.30:8080';
-const KEPT_LOCAL = 'balanced 10.244.1.20:8080';
-const DROPPED = 'dropped (outside loadBalancerSourceRanges IPv4)';
+import { describe } from 'vitest';
+import { slice } from '../objects.ts';
+import {
+  type Case,
+  CLOSED_CLUSTER_IP,
+  CLOSED_VIP,
+  CONFIG,
+  check,
+  DROPPED,
+  EMPTY,
+  example,
+  KEPT_ALL,
+  KEPT_LOCAL,
+  NODE,
+  OUTSIDE_ALL,
+  REMOTE,
+  SLICE,
+} from './example.ts';
 
 describe('trace() of the worked example', () => {
   const rows = (who: string, outcomes: Readonly<Record<string, string>>): Case[] =>
@@ -100,5 +67,94 @@ describe('trace() of the worked example', () => {
       }),
     ],
     [example(), SLICE, NODE],
+  );
+});
+
+describe('trace() of what no Service has', () => {
+  check(
+    [
+      { name: 'port on a VIP', connection: 'TCP 192.0.2.7 -> 203.0.113.9:81', outcome: CLOSED_VIP },
+      { name: 'port on a VIP', connection: 'host TCP 203.0.113.9 -> 203.0.113.9:81', outcome: CLOSED_VIP },
+      { name: 'port on a VIP', connection: 'TCP 10.244.1.99 -> 198.51.100.7:81', outcome: CLOSED_VIP },
+      { name: 'protocol on a VIP', connection: 'UDP 192.0.2.7 -> 203.0.113.9:80', outcome: CLOSED_VIP },
+      { name: 'NodePort of a VIP', connection: 'TCP 192.0.2.7 -> 203.0.113.9:30080', outcome: CLOSED_VIP },
+      {
+        name: 'port on a ClusterIP',
+        connection: 'TCP 192.0.2.7 -> 10.96.0.50:81',
+        outcome: CLOSED_CLUSTER_IP,
+      },
+      {
+        name: 'port on a ClusterIP',
+        connection: 'host TCP 10.96.0.50 -> 10.96.0.50:81',
+        outcome: CLOSED_CLUSTER_IP,
+      },
+      {
+        name: 'port on a ClusterIP',
+        connection: 'SCTP 10.244.1.99 -> 10.96.0.50:80',
+        outcome: CLOSED_CLUSTER_IP,
+      },
+      {
+        name: 'ClusterIP that is not bound',
+        connection: 'TCP 10.244.1.99 -> 10.96.0.99:80',
+        outcome: 'passed',
+      },
+      { name: 'port of the node', connection: 'TCP 192.0.2.7 -> 172.16.0.5:22', outcome: 'delivered' },
+      { name: 'port of the node', connection: 'host TCP 172.16.0.5 -> 10.244.1.1:22', outcome: 'delivered' },
+      { name: 'port of the node', connection: 'host TCP 127.0.0.1 -> 127.0.0.1:30080', outcome: 'delivered' },
+      { name: 'another host', connection: 'TCP 10.244.1.99 -> 192.0.2.7:80', outcome: 'passed' },
+      { name: 'another host', connection: 'host TCP 172.16.0.5 -> 192.0.2.7:80', outcome: 'passed' },
+      {
+        name: 'loopback from outside',
+        connection: 'TCP 192.0.2.7 -> 127.0.0.1:30080',
+        outcome: 'dropped (routing: loopback addresses are not reached from outside)',
+      },
+    ],
+    [example(), SLICE, NODE],
+  );
+});
+
+describe('trace() to a Service without endpoints', () => {
+  check(
+    [
+      { name: 'outside', connection: 'TCP 192.0.2.7 -> 10.96.0.50:80', outcome: EMPTY },
+      { name: 'pod', connection: 'TCP 10.244.1.99 -> 198.51.100.7:80', outcome: EMPTY },
+      { name: 'host', connection: 'host TCP 172.16.0.5 -> 172.16.0.5:30080', outcome: EMPTY },
+      { name: 'outside the ranges', connection: 'TCP 198.51.100.200 -> 203.0.113.9:80', outcome: DROPPED },
+    ],
+    [example(), NODE],
+  );
+});
+
+describe('trace() with policy Local and no local endpoint', () => {
+  const remote = 'balanced 10.244.2.30:8080';
+  check(
+    [
+      { name: 'outside', connection: 'TCP 192.0.2.7 -> 198.51.100.7:80', outcome: EMPTY },
+      { name: 'outside', connection: 'TCP 192.0.2.7 -> 172.16.0.5:30080', outcome: EMPTY },
+      { name: 'pod elsewhere', connection: 'TCP 10.244.2.99 -> 172.16.0.5:30080', outcome: EMPTY },
+      { name: 'pod', connection: 'TCP 10.244.1.99 -> 198.51.100.7:80', outcome: remote },
+      { name: 'host', connection: 'host TCP 172.16.0.5 -> 172.16.0.5:30080', outcome: remote },
+      {
+        name: 'host, as it chooses by itself',
+        connection: 'host TCP 198.51.100.7 -> 198.51.100.7:80',
+        outcome: `${remote}*`,
+      },
+      { name: 'internal policy', connection: 'TCP 10.244.1.99 -> 10.96.0.50:80', outcome: EMPTY },
+    ],
+    [example({ internalTrafficPolicy: 'Local' }), slice({ endpoints: [REMOTE] }), NODE],
+  );
+});
+
+describe('trace() with policy Cluster', () => {
+  check(
+    [
+      { name: 'outside', connection: 'TCP 192.0.2.7 -> 203.0.113.9:80', outcome: OUTSIDE_ALL },
+      { name: 'outside', connection: 'TCP 192.0.2.7 -> 172.16.0.5:30080', outcome: OUTSIDE_ALL },
+      { name: 'pod', connection: 'TCP 10.244.1.99 -> 198.51.100.7:80', outcome: OUTSIDE_ALL },
+      { name: 'host', connection: 'host TCP 172.16.0.5 -> 172.16.0.5:30080', outcome: OUTSIDE_ALL },
+      { name: 'masqueradeAll', connection: 'TCP 10.244.1.99 -> 10.96.0.50:80', outcome: OUTSIDE_ALL },
+    ],
+    [example({ externalTrafficPolicy: 'Cluster' }), SLICE, NODE],
+    { ...CONFIG, masqueradeAll: true },
   );
 });
