@@ -10,6 +10,8 @@ export interface Answer {
 /** What must become of a cell's connections. */
 export type Expectation =
   | { readonly kind: 'refused' }
+  /** Nobody tells the client anything. */
+  | { readonly kind: 'silence' }
   | {
       readonly kind: 'answered';
       /** Each of these has to answer, or with `oneServer` one of them has to answer all. */
@@ -19,14 +21,18 @@ export type Expectation =
 
 /** An expectation or what came in its place, in one line: two of one meaning have one text. */
 export function describeExpectation(expectation: Expectation): string {
-  if (expectation.kind === 'refused') return 'refused';
+  if (expectation.kind !== 'answered') return expectation.kind;
   const answers = textsOf(expectation.answers);
-  return `${expectation.oneServer && answers.length > 1 ? 'one' : 'each'} of ${answers.join(', ')}`;
+  if (answers.length === 1) return answers.join();
+  return `${expectation.oneServer ? 'one' : 'each'} of ${answers.join(', ')}`;
 }
 
 /** Whether the outcomes of a cell's connections are what was expected of it. */
 export function agrees(expectation: Expectation, outcomes: readonly Outcome[]): boolean {
-  if (expectation.kind === 'refused') return outcomes.every(({ kind }) => kind === 'refused');
+  if (expectation.kind !== 'answered') {
+    const wanted = expectation.kind === 'refused' ? 'refused' : 'timeout';
+    return outcomes.every(({ kind }) => kind === wanted);
+  }
   const answered = outcomes.filter((outcome) => outcome.kind === 'answered');
   if (answered.length !== outcomes.length) return false;
   const seen = textsOf(answered);

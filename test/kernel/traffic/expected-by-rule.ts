@@ -1,14 +1,14 @@
 import type { IpAddress } from '../../../src/model/address.ts';
 import type { Expectation } from './expectation.ts';
+import type { Attached, LabPlan, PlannedNode, Pod } from './lab-plan.ts';
 import { balancingNode, type Cell, clientOf } from './matrix.ts';
 import { type Policy, servingPods } from './services.ts';
-import type { Attached, Lab, LabNode, Pod } from './topology.ts';
 
 /**
  * What must become of a cell's connections by the rules of Kubernetes alone: written without a look at svcplane's
  * code, so that the tracer and the kernel have something to agree with.
  */
-export function expectedByRule(lab: Lab, cell: Cell): Expectation {
+export function expectedByRule(lab: LabPlan, cell: Cell): Expectation {
   const node = balancingNode(lab, cell);
   const client = clientOf(lab, cell);
   const place = placeOf(client, node);
@@ -31,7 +31,7 @@ export function expectedByRule(lab: Lab, cell: Cell): Expectation {
 /** What a client is to the node that balances its connection. */
 type Place = 'outside' | 'node' | 'pod' | 'pod of another node';
 
-function placeOf(client: Attached, node: LabNode): Place {
+function placeOf(client: Attached, node: PlannedNode): Place {
   if (client === node) return 'node';
   if (node.pods.some((pod) => pod === client)) return 'pod';
   return 'node' in client ? 'pod of another node' : 'outside';
@@ -55,7 +55,7 @@ function isMasqueraded({ frontend, external }: Cell, place: Place): boolean {
 }
 
 interface Seen {
-  readonly node: LabNode;
+  readonly node: PlannedNode;
   readonly client: Attached;
   readonly server: Pod;
   readonly cell: Cell;

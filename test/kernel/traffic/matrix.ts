@@ -1,6 +1,7 @@
 import type { IpAddress, IpFamily } from '../../../src/model/address.ts';
 import type { Protocol } from '../../../src/model/port.ts';
 import { FAMILIES } from './dual-stack.ts';
+import type { Attached, LabPlan, PlannedNode } from './lab-plan.ts';
 import {
   ENDPOINTS,
   type Endpoints,
@@ -11,7 +12,6 @@ import {
   type Variant,
 } from './services.ts';
 import type { Request } from './sockets.ts';
-import type { Attached, Lab, LabNode } from './topology.ts';
 
 /**
  * Who asks. "This node" is the first one, where local endpoints are; the pod on another node is on the last one,
@@ -98,7 +98,7 @@ export function sample(cells: readonly Cell[], every = 11): readonly Cell[] {
 }
 
 /** Where a client sits. */
-export function clientOf(lab: Lab, { client }: Pick<Cell, 'client'>): Attached {
+export function clientOf(lab: LabPlan, { client }: Pick<Cell, 'client'>): Attached {
   const [first, last] = ends(lab);
   switch (client) {
     case 'outside':
@@ -117,7 +117,10 @@ export function clientOf(lab: Lab, { client }: Pick<Cell, 'client'>): Attached {
 }
 
 /** The node that balances a cell's connections: the client's own, unless the address is another node's. */
-export function balancingNode(lab: Lab, { client, frontend }: Pick<Cell, 'client' | 'frontend'>): LabNode {
+export function balancingNode(
+  lab: LabPlan,
+  { client, frontend }: Pick<Cell, 'client' | 'frontend'>,
+): PlannedNode {
   const [first, last, second] = ends(lab);
   const own = client === 'pod-on-other-node' ? last : first;
   switch (frontend) {
@@ -136,7 +139,10 @@ export function balancingNode(lab: Lab, { client, frontend }: Pick<Cell, 'client
 }
 
 /** Address and port that a cell's client connects to. */
-export function destinationOf(lab: Lab, cell: Cell): { readonly address: IpAddress; readonly port: number } {
+export function destinationOf(
+  lab: LabPlan,
+  cell: Cell,
+): { readonly address: IpAddress; readonly port: number } {
   const { clusterIP, externalIP, vip, port, nodePort } = serviceFor(cell);
   const node = balancingNode(lab, cell);
   switch (cell.frontend) {
@@ -157,7 +163,7 @@ export function destinationOf(lab: Lab, cell: Cell): { readonly address: IpAddre
 }
 
 /** The connections of a cell. */
-export function requestsOf(lab: Lab, cell: Cell): readonly Request[] {
+export function requestsOf(lab: LabPlan, cell: Cell): readonly Request[] {
   const { address: destination, port } = destinationOf(lab, cell);
   const { namespace } = clientOf(lab, cell);
   return Array.from({ length: cell.connections }, () => ({
@@ -169,13 +175,13 @@ export function requestsOf(lab: Lab, cell: Cell): readonly Request[] {
 }
 
 /** The first node, the last, and the second. */
-function ends(lab: Lab): readonly [LabNode, LabNode, LabNode] {
+function ends(lab: LabPlan): readonly [PlannedNode, PlannedNode, PlannedNode] {
   const [first, second, last] = [lab.nodes[0], lab.nodes[1], lab.nodes.at(-1)];
   if (!first || !second || !last || lab.nodes.length < 3) throw new RangeError('the lab has no three nodes');
   return [first, last, second];
 }
 
-function lastPod({ name, pods }: LabNode): Attached {
+function lastPod({ name, pods }: PlannedNode): Attached {
   const pod = pods.at(-1);
   if (!pod || pods.length < 2) throw new RangeError(`${name} has no two pods`);
   return pod;

@@ -1,8 +1,9 @@
 import { FAMILIES } from './dual-stack.ts';
+import { podsOf } from './lab-plan.ts';
 import { type Cell, CLIENTS, requestsOf } from './matrix.ts';
 import { endpointPods, PROTOCOLS, TARGET_PORT } from './services.ts';
 import type { Outcome, Request, Sockets } from './sockets.ts';
-import { type Lab, podsOf } from './topology.ts';
+import type { Lab } from './topology.ts';
 
 /** What became of a cell's connections. */
 export interface CellResult {

@@ -1,7 +1,7 @@
-import { type GeneratedObject, listOf } from '../../../scripts/generate-services.ts';
+import type { GeneratedObject } from '../../../scripts/generate-services.ts';
 import type { IpAddress } from '../../../src/model/address.ts';
 import { addressPair, type DualStack, FAMILIES } from './dual-stack.ts';
-import type { Lab, LabNode, Pod } from './topology.ts';
+import type { LabPlan, PlannedNode, Pod } from './lab-plan.ts';
 
 export const PROTOCOLS = ['TCP', 'UDP', 'SCTP'] as const;
 export const POLICIES = ['Cluster', 'Local'] as const;
@@ -85,33 +85,31 @@ function serviceOf(variant: Variant, number: number): LabService {
 }
 
 /** The pod on the first node, and the one on the second, that serve. */
-export function endpointPods(lab: Lab): { readonly local: Pod; readonly remote: Pod } {
+export function endpointPods(lab: LabPlan): { readonly local: Pod; readonly remote: Pod } {
   const [local, remote] = [lab.nodes[0]?.pods[0], lab.nodes[1]?.pods[0]];
   if (!local || !remote) throw new RangeError('the lab has no two nodes with pods');
   return { local, remote };
 }
 
 /** Those among them that take new connections to a Service, whatever its policies. */
-export function servingPods(lab: Lab, endpoints: Endpoints): readonly Pod[] {
+export function servingPods(lab: LabPlan, endpoints: Endpoints): readonly Pod[] {
   const { local, remote } = endpointPods(lab);
   return { local: [local], remote: [remote], both: [local, remote], none: [], terminating: [local] }[
     endpoints
   ];
 }
 
-/** Nodes, Services and EndpointSlices, as one `List`. */
-export function manifestOf(lab: Lab): string {
+/** Nodes, Services and EndpointSlices. */
+export function objectsOf(lab: LabPlan): readonly GeneratedObject[] {
   const first = lab.nodes[0];
   if (!first) throw new RangeError('the lab has no node');
-  return JSON.stringify(
-    listOf([
-      ...lab.nodes.map(nodeObject),
-      ...SERVICES.flatMap((service) => [serviceObject(service, first), ...sliceObjects(service, lab)]),
-    ]),
-  );
+  return [
+    ...lab.nodes.map(nodeObject),
+    ...SERVICES.flatMap((service) => [serviceObject(service, first), ...sliceObjects(service, lab)]),
+  ];
 }
 
-function nodeObject({ name, addresses, podCIDRs }: LabNode): GeneratedObject {
+function nodeObject({ name, addresses, podCIDRs }: PlannedNode): GeneratedObject {
   return {
     apiVersion: 'v1',
     kind: 'Node',
@@ -121,7 +119,7 @@ function nodeObject({ name, addresses, podCIDRs }: LabNode): GeneratedObject {
   };
 }
 
-function serviceObject(service: LabService, first: LabNode): GeneratedObject {
+function serviceObject(service: LabService, first: PlannedNode): GeneratedObject {
   const { name, clusterIP, externalIP, vip, port, nodePort, external, internal, affinity } = service;
   return {
     apiVersion: 'v1',
@@ -143,7 +141,7 @@ function serviceObject(service: LabService, first: LabNode): GeneratedObject {
 }
 
 /** None for a Service without endpoints: of an empty list and no list the latter is the less usual. */
-function sliceObjects({ name, endpoints }: LabService, lab: Lab): readonly GeneratedObject[] {
+function sliceObjects({ name, endpoints }: LabService, lab: LabPlan): readonly GeneratedObject[] {
   const pods = servingPods(lab, endpoints);
   if (pods.length === 0) return [];
   const ready = endpoints !== 'terminating';

@@ -2,8 +2,9 @@ import { existsSync } from 'node:fs';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { describeWithIpvs } from '../probe.ts';
 import { FAMILIES } from './dual-stack.ts';
+import { type Attached, podsOf } from './lab-plan.ts';
 import { Sockets } from './sockets.ts';
-import { type Attached, createLab, type Lab, podsOf } from './topology.ts';
+import { createLab, type Lab } from './topology.ts';
 
 const PROTOCOLS = ['TCP', 'UDP', 'SCTP'] as const;
 const PORT = 8080;

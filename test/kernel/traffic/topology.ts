@@ -5,70 +5,47 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { IpAddress, IpFamily } from '../../../src/model/address.ts';
 import { run } from '../probe.ts';
-import { addressPair, type DualStack, FAMILIES } from './dual-stack.ts';
+import { type DualStack, FAMILIES } from './dual-stack.ts';
+import {
+  type Attached,
+  type LabPlan,
+  type LabSize,
+  type PlannedNode,
+  type Pod,
+  planLab,
+  podsOf,
+} from './lab-plan.ts';
 import { within } from './raw-socket.ts';
 
-/** Whatever has a network namespace with one address of each family. */
-export interface Attached {
-  /** `outside`, `n0`, `n0-pod1`: the same in every run. */
-  readonly name: string;
-  /** Its network namespace, as `ip netns` knows it: another in every run. */
-  readonly namespace: string;
-  readonly addresses: DualStack<IpAddress>;
-}
-
-export interface Pod extends Attached {
-  /** Name of the node it is on. */
-  readonly node: string;
-}
-
-export interface LabNode extends Attached {
-  /** The node's address on the bridge of its pods, cni0. */
-  readonly gateway: DualStack<IpAddress>;
-  readonly podCIDRs: DualStack<string>;
-  readonly pods: readonly Pod[];
+export interface LabNode extends PlannedNode {
   /** Runs a command on it to its end, as `run` of probe.ts. */
   run(command: readonly string[], input?: string): string;
   /** Starts a command on it, with pipes for its standard streams; it ends with the lab at the latest. */
   start(command: readonly string[], env?: NodeJS.ProcessEnv): ChildProcess;
 }
 
-/** A few nodes with their pods and a host outside, on one wire. Disposing of it removes everything. */
-export interface Lab extends Disposable {
-  readonly outside: Attached;
+/** A lab that exists. Disposing of it removes everything. */
+export interface Lab extends LabPlan, Disposable {
   readonly nodes: readonly LabNode[];
   /** For manifests and state; goes with the lab. */
   readonly directory: string;
 }
 
-export interface LabOptions {
-  /** @default 3, at most 9 */
-  readonly nodes?: number;
-  /** On each node. @default 2 */
-  readonly podsPerNode?: number;
+export interface LabOptions extends LabSize {
   /** CIDRs that the outside host sends to the first node: ClusterIPs and VIPs. */
   readonly routes: readonly string[];
 }
-
-/** Pods of every node. */
-export const CLUSTER_CIDRS: DualStack<string> = { IPv4: '10.244.0.0/16', IPv6: 'fd00:244::/32' };
 
 const WIRE_PREFIX: DualStack<number> = { IPv4: 24, IPv6: 64 };
 const HOST_PREFIX: DualStack<number> = { IPv4: 32, IPv6: 128 };
 
 /** Builds the lab: the nodes forward, as a CNI plugin leaves them, and know the way to each other's pods. */
-export function createLab({ nodes: nodeCount = 3, podsPerNode = 2, routes }: LabOptions): Lab {
-  const suffix = randomBytes(3).toString('hex');
+export function createLab({ routes, ...size }: LabOptions): Lab {
+  const plan = planLab(size, randomBytes(3).toString('hex'));
   const directory = mkdtempSync(join(tmpdir(), 'svcplane-traffic-'));
-  const nodes = Array.from({ length: nodeCount }, (_, i) => nodeOf(i, podsPerNode, suffix));
-  const outside: Attached = {
-    name: 'outside',
-    namespace: `outside-${suffix}`,
-    addresses: wireAddresses(100),
-  };
   const lab: Lab = {
-    outside,
-    nodes,
+    ...plan,
+    nodes: plan.nodes.map(withCommands),
     directory,
     [Symbol.dispose]: () => {
       remove(lab);
@@ -84,41 +61,16 @@ export function createLab({ nodes: nodeCount = 3, podsPerNode = 2, routes }: Lab
   return lab;
 }
 
-/** Every pod of the lab. */
-export function podsOf(lab: Lab): readonly Pod[] {
-  return lab.nodes.flatMap(({ pods }) => pods);
-}
-
-function nodeOf(index: number, podCount: number, suffix: string): LabNode {
-  const name = `n${index}`;
-  const namespace = `${name}-${suffix}`;
-  const inside = (command: readonly string[]) => ['ip', 'netns', 'exec', namespace, ...command];
+function withCommands(node: PlannedNode): LabNode {
+  const inside = (command: readonly string[]) => ['ip', 'netns', 'exec', node.namespace, ...command];
   return {
-    name,
-    namespace,
-    addresses: wireAddresses(10 + index),
-    gateway: podAddresses(index, 1),
-    podCIDRs: { IPv4: `10.244.${index}.0/24`, IPv6: `fd00:244:${index}::/64` },
-    pods: Array.from({ length: podCount }, (_, i) => ({
-      name: `${name}-pod${i}`,
-      namespace: `${name}-pod${i}-${suffix}`,
-      addresses: podAddresses(index, 20 + i),
-      node: name,
-    })),
+    ...node,
     run: (command, input) => run(inside(command), input),
     start: (command, env = process.env) => {
       const [file = '', ...args] = inside(command);
       return spawn(file, args, { env, stdio: 'pipe' });
     },
   };
-}
-
-function wireAddresses(host: number): DualStack<IpAddress> {
-  return addressPair(`172.20.0.${host}`, `fd00:172:20::${host}`);
-}
-
-function podAddresses(node: number, host: number): DualStack<IpAddress> {
-  return addressPair(`10.244.${node}.${host}`, `fd00:244:${node}::${host}`);
 }
 
 function build(lab: Lab, routes: readonly string[]): void {
