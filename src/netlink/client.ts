@@ -270,7 +270,7 @@ export class GenlClient {
 }
 
 /** The refusal in an NLMSG_ERROR or NLMSG_DONE, undefined for an acknowledgement. */
-function refusalOf(message: NetlinkMessage): Refusal | undefined {
+export function refusalOf(message: NetlinkMessage): Refusal | undefined {
   const answer =
     message.type === NLMSG_DONE ? { errno: decodeDone(message) } : decodeAcknowledgement(message);
   if (answer.errno === 0) return undefined;
