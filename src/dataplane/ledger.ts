@@ -25,6 +25,8 @@ export interface Ledger {
   readonly virtualServers: ReadonlyMap<VirtualServerKey, LedgerOrigin>;
   /** When a real server of ours was set to weight 0 to drain, ms since the epoch; by {@link drainKey}. */
   readonly drains: ReadonlyMap<DrainKey, number>;
+  /** Frontends of UDP and SCTP that lost an endpoint, until conntrack has forgotten it. */
+  readonly staleFlows: ReadonlySet<VirtualServerKey>;
   readonly addresses: ReadonlySet<IpAddress>;
   /** Local prefix routes, `network/length`. */
   readonly routes: ReadonlySet<string>;
@@ -43,6 +45,7 @@ export function drainKey(virtualServer: VirtualServerKey, realServer: RealServer
 export const EMPTY_LEDGER: Ledger = {
   virtualServers: new Map(),
   drains: new Map(),
+  staleFlows: new Set(),
   addresses: new Set(),
   routes: new Set(),
   links: new Set(),

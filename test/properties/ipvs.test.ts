@@ -12,10 +12,12 @@ import {
 } from '../../src/dataplane/ipvs/rows.ts';
 import { canonicalText } from '../../src/dataplane/ipvs/text.ts';
 import { EMPTY_LEDGER } from '../../src/dataplane/ledger.ts';
+import { realServerKey } from '../../src/model/virtual-server.ts';
 import { lawCases } from '../dataplane/ipvs/arbitraries.ts';
 import { OPTIONS } from '../dataplane/ipvs/build.ts';
 import { executeOf, worldOf } from '../dataplane/ipvs/world.ts';
 import { faulty } from '../fakes/faulty.ts';
+import type { Flow } from '../fakes/flow-kernel.ts';
 import {
   expectConvergent,
   expectDeterministic,
@@ -35,6 +37,7 @@ const subject: LawSubject<IpvsRows, IpvsOp> = {
     ...mapServers(rows, (row) => ({ ...row, realServers: new Map([...row.realServers].reverse()) })),
     virtualServers: new Map([...rows.virtualServers].reverse()),
     sysctls: rows.sysctls && new Map([...rows.sysctls].reverse()),
+    staleFlows: new Set([...rows.staleFlows].reverse()),
   }),
   expectConverged,
 };
@@ -58,7 +61,9 @@ describe('ipvs on a kernel with state', () => {
         world.kernel.disconnectAll();
         for (let round = 0; round < 3; round++) await world.sync(wanted);
         expect(await world.sync(wanted)).toEqual([]);
-        expectConverged(before, await world.observe(), wanted);
+        const after = await world.observe();
+        expectConverged(before, after, wanted);
+        expectNoStaleFlows(world.flows.flows, after, wanted);
       }),
     );
   });
@@ -74,8 +79,10 @@ describe('ipvs on a kernel with state', () => {
         expect(await world.sync(wanted)).toEqual([]);
         const after = await world.observe();
         expectConverged(before, after, wanted);
+        expectNoStaleFlows(world.flows.flows, after, wanted);
         await world.teardown();
         expect(await world.teardown()).toEqual([]);
+        expectNoStaleFlows(world.flows.flows, await world.observe(), wanted);
         expect(canonicalText({ ...(await world.observe()), sysctls: null })).toBe(
           canonicalText({ ...mapServers(after, (row) => row, isForeign), sysctls: null }),
         );
@@ -106,6 +113,18 @@ function expectConverged(before: IpvsRows, after: IpvsRows, wanted: IpvsRows): v
     }
   }
   for (const [name, { value }] of wanted.sysctls ?? []) expect(after.sysctls?.get(name)?.value).toBe(value);
+}
+
+/** Every client is answered by an endpoint of its frontend, or of the frontend's inside clients. */
+function expectNoStaleFlows(flows: readonly Flow[], after: IpvsRows, wanted: IpvsRows): void {
+  expect(after.staleFlows).toEqual(new Set());
+  for (const { frontend, endpoint } of flows) {
+    // Where the mark is somebody else's, so are the real servers of inside clients.
+    const serving = [...after.virtualServers.values()].filter(
+      ({ key }) => key === frontend || wanted.virtualServers.get(key)?.origin?.frontend === frontend,
+    );
+    expect(serving.flatMap(({ realServers }) => [...realServers.keys()])).toContain(realServerKey(endpoint));
+  }
 }
 
 function configText(row: VirtualServerRow): string {

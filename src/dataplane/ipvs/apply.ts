@@ -3,7 +3,7 @@ import { unreachable } from '../../model/brand.ts';
 import { type VirtualServerKey, virtualServerKey } from '../../model/virtual-server.ts';
 import type { ApplyReport, Executors, RefusedOp } from '../dataplane.ts';
 import type { LedgerAccess } from '../ledger.ts';
-import type { IpvsKernel, KernelAnswer, KernelRequest } from './kernel.ts';
+import type { FlowKernel, IpvsKernel, KernelAnswer, KernelRequest, StaleFlows } from './kernel.ts';
 import type { IpvsOp, IpvsOpNamed, IpvsOps } from './ops.ts';
 import { type StaleEntries, settle, writeAhead } from './ownership.ts';
 import { refusalMessage } from './refusals.ts';
@@ -13,6 +13,7 @@ export type WriteSysctl = (name: string, value: string) => string | undefined;
 
 export interface ApplyContext {
   readonly kernel: IpvsKernel;
+  readonly flows: FlowKernel;
   readonly ledger: LedgerAccess;
   readonly writeSysctl: WriteSysctl;
   readonly nowMs: () => number;
@@ -21,6 +22,7 @@ export interface ApplyContext {
 /** What an operation asks of whom. */
 type Step =
   | { readonly kind: 'request'; readonly request: KernelRequest }
+  | { readonly kind: 'flows'; readonly flows: StaleFlows }
   | { readonly kind: 'sysctl'; readonly name: string; readonly value: string }
   /** Done with the ledger entry that is written ahead. */
   | { readonly kind: 'ledger' };
@@ -29,6 +31,11 @@ type Step =
 interface Pending {
   readonly index: number;
   readonly request: KernelRequest;
+}
+
+interface PendingFlows {
+  readonly index: number;
+  readonly flows: StaleFlows;
 }
 
 interface Correction extends Pending {
@@ -54,6 +61,10 @@ const STEPS: Executors<IpvsOps, Step> = {
   drainRealServer: ({ identity, realServer, weightBefore }) =>
     weightBefore === 0 ? LEDGER_ONLY : request({ command: 'setDest', identity, realServer }),
   deleteRealServer: ({ identity, realServer }) => request({ command: 'delDest', identity, realServer }),
+  deleteFlows: ({ protocol, address, port, keep }) => ({
+    kind: 'flows',
+    flows: { protocol, address, port, keep },
+  }),
 };
 
 /**
@@ -84,7 +95,15 @@ async function executeAll(
   context: ApplyContext,
   signal: AbortSignal,
 ): Promise<void> {
-  let pending: Pending[] = [];
+  let requests: Pending[] = [];
+  let flows: PendingFlows[] = [];
+  const flush = async () => {
+    // Flows are stale after what makes them so.
+    await executeRequests(requests, answers, context.kernel, signal);
+    await executeFlows(flows, answers, context.flows, signal);
+    requests = [];
+    flows = [];
+  };
   for (const [index, op] of ops.entries()) {
     const step = stepOf(op);
     switch (step.kind) {
@@ -92,18 +111,36 @@ async function executeAll(
         answers[index] = OK;
         break;
       case 'request':
-        pending.push({ index, request: step.request });
+        if (flows.length > 0) await flush();
+        requests.push({ index, request: step.request });
+        break;
+      case 'flows':
+        flows.push({ index, flows: step.flows });
         break;
       case 'sysctl':
-        await executeRequests(pending, answers, context.kernel, signal);
-        pending = [];
+        await flush();
         if (!signal.aborted) answers[index] = answerOf(context.writeSysctl(step.name, step.value));
         break;
       default:
         unreachable(step);
     }
   }
-  await executeRequests(pending, answers, context.kernel, signal);
+  await flush();
+}
+
+async function executeFlows(
+  pending: readonly PendingFlows[],
+  answers: KernelAnswer[],
+  kernel: FlowKernel,
+  signal: AbortSignal,
+): Promise<void> {
+  if (pending.length === 0 || signal.aborted) return;
+  for (const { index } of pending) answers[index] = UNKNOWN;
+  const results = await kernel.deleteFlows(
+    pending.map(({ flows }) => flows),
+    signal,
+  );
+  for (const [i, { index }] of pending.entries()) answers[index] = results[i] ?? UNKNOWN;
 }
 
 async function executeRequests(

@@ -1,7 +1,7 @@
 import type { Dataplane } from '../dataplane.ts';
 import type { LedgerAccess } from '../ledger.ts';
 import { applyIpvs, type WriteSysctl, writeSysctlFile } from './apply.ts';
-import type { IpvsKernel } from './kernel.ts';
+import type { FlowKernel, IpvsKernel } from './kernel.ts';
 import { observeIpvs, type ReadSysctl, readSysctlFile } from './observe.ts';
 import type { IpvsOp } from './ops.ts';
 import { NO_STALE_ENTRIES, type StaleEntries } from './ownership.ts';
@@ -17,6 +17,8 @@ export interface IpvsOptions extends ProjectOptions, PlanOptions {}
 export interface IpvsResources {
   readonly kernel: IpvsKernel;
   readonly ledger: LedgerAccess;
+  /** Without it no flow is known, and none is ever stale: as where nothing is tracked. */
+  readonly flows?: FlowKernel;
   /** Wall clock, ms since the epoch: drain starts are kept over restarts. */
   readonly nowMs: () => number;
   /** Through /proc/sys by default. */
@@ -24,12 +26,14 @@ export interface IpvsResources {
   readonly writeSysctl?: WriteSysctl;
 }
 
+const NO_FLOWS: FlowKernel = { deleteFlows: async (frontends) => frontends.map(() => ({ outcome: 'ok' })) };
+
 /** The IPVS table of this network namespace, and the sysctls it needs. */
 export function createIpvsDataplane(
   resources: IpvsResources,
   options: IpvsOptions,
 ): Dataplane<IpvsRows, IpvsOp> {
-  const { kernel, ledger, nowMs } = resources;
+  const { kernel, ledger, flows = NO_FLOWS, nowMs } = resources;
   const { readSysctl = readSysctlFile, writeSysctl = writeSysctlFile } = resources;
   const rowsOf = memoisedFrontends();
   let stale: StaleEntries = NO_STALE_ENTRIES;
@@ -47,7 +51,7 @@ export function createIpvsDataplane(
       const pruned = stale;
       // Valid once: what this apply enters may be among them.
       stale = NO_STALE_ENTRIES;
-      return applyIpvs(ops, pruned, { kernel, ledger, writeSysctl, nowMs }, signal);
+      return applyIpvs(ops, pruned, { kernel, flows, ledger, writeSysctl, nowMs }, signal);
     },
     reduce: reduceIpvs,
     canonical: canonicalText,

@@ -1,3 +1,5 @@
+import type { IpAddress } from '../../model/address.ts';
+import type { Protocol } from '../../model/port.ts';
 import type { Scheduler } from '../../model/scheduler.ts';
 import type { VirtualServerIdentity } from '../../model/virtual-server.ts';
 import type { ConnectionCounts, RealServerConfig, VirtualServerConfig } from './rows.ts';
@@ -54,6 +56,31 @@ export interface IpvsKernel {
    * @throws if the socket is broken: then nothing is known of `requests`
    */
   execute(requests: readonly KernelRequest[], signal: AbortSignal): Promise<readonly KernelAnswer[]>;
+}
+
+/** Where the flows of a client go. */
+export interface FlowEndpoint {
+  readonly address: IpAddress;
+  /** Host order. */
+  readonly port: number;
+}
+
+/** The flows of the clients of one frontend, all but those that one of `keep` answers. */
+export interface StaleFlows {
+  readonly protocol: Protocol;
+  readonly address: IpAddress;
+  readonly port: number;
+  readonly keep: readonly FlowEndpoint[];
+}
+
+/** The connection tracking of one network namespace. */
+export interface FlowKernel {
+  /**
+   * Deletes flows; none to delete is success.
+   * @returns one answer per frontend, in the same order
+   * @throws if the socket is broken
+   */
+  deleteFlows(frontends: readonly StaleFlows[], signal: AbortSignal): Promise<readonly KernelAnswer[]>;
 }
 
 /**

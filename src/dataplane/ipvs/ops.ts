@@ -6,7 +6,14 @@ import {
 } from '../../model/virtual-server.ts';
 import type { Operation, OpOf } from '../dataplane.ts';
 import type { LedgerOrigin } from '../ledger.ts';
-import type { RealServerConfig, RealServerRow, VirtualServerConfig, VirtualServerRow } from './rows.ts';
+import type { FlowEndpoint, StaleFlows } from './kernel.ts';
+import type {
+  Frontend,
+  RealServerConfig,
+  RealServerRow,
+  VirtualServerConfig,
+  VirtualServerRow,
+} from './rows.ts';
 import { configFields, describe, describeChange, plural, realServerFields } from './text.ts';
 
 /** Every change this dataplane makes, by name, with its arguments. */
@@ -39,6 +46,8 @@ export interface IpvsOps {
     readonly startedAtMs: number;
   };
   deleteRealServer: { readonly identity: VirtualServerIdentity; readonly realServer: RealServerConfig };
+  /** Makes conntrack forget where clients of a frontend were sent, but for those whom `keep` answers. */
+  deleteFlows: StaleFlows;
 }
 
 export type IpvsOpNamed<Name extends keyof IpvsOps> = {
@@ -144,6 +153,16 @@ export function deleteRealServer(row: VirtualServerRow, have: RealServerRow, rea
     identity: row.identity,
     realServer: have.config,
   };
+}
+
+export function deleteFlows(
+  { protocol, address, port }: Frontend,
+  keep: readonly FlowEndpoint[],
+  reason: string,
+): IpvsOp {
+  const subject = virtualServerKey({ kind: 'address', protocol, address, port });
+  const detail = keep.length === 0 ? 'all' : `all but those of ${plural(keep.length, 'real server')}`;
+  return { op: 'deleteFlows', subject, detail, reason, protocol, address, port, keep };
 }
 
 /** `Service web/front port http`, or `Service web/front port http, inside clients of TCP 203.0.113.9:80` */

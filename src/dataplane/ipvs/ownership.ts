@@ -6,6 +6,7 @@ import {
   virtualServerKey,
 } from '../../model/virtual-server.ts';
 import { type DrainKey, drainKey, type Ledger, type LedgerOrigin, type LedgerSysctl } from '../ledger.ts';
+import { frontendMadeStale } from './flows.ts';
 import type { KernelAnswer, KernelState, KernelVirtualServer } from './kernel.ts';
 import { type IpvsOp, reasonOf } from './ops.ts';
 import {
@@ -45,7 +46,8 @@ export function joinLedger(
     sysctlRows.set(name, { value, changed: ledger.sysctls.get(name) ?? null });
   }
   const unavailableSchedulers: ReadonlySet<Scheduler> = new Set(state.unavailableSchedulers);
-  return { virtualServers, sysctls: sysctlRows, observedAtMs, unavailableSchedulers };
+  const { staleFlows } = ledger;
+  return { virtualServers, sysctls: sysctlRows, observedAtMs, unavailableSchedulers, staleFlows };
 }
 
 function joinVirtualServer({ identity, config, realServers }: KernelVirtualServer, ledger: Ledger) {
@@ -100,6 +102,8 @@ export function writeAhead(
   for (const key of stale.drains) edits.drains.set(key, null);
   for (const name of stale.sysctls) edits.sysctls.set(name, null);
   for (const op of ops) {
+    const frontend = frontendMadeStale(op, (key) => ledger.virtualServers.get(key));
+    if (frontend !== null) edits.staleFlows.set(frontend, true);
     if (op.op === 'addVirtualServer' || op.op === 'adoptVirtualServer') {
       edits.virtualServers.set(virtualServerKey(op.identity), op.origin);
     } else if (op.op === 'drainRealServer') {
@@ -142,6 +146,8 @@ function settleDone(edits: LedgerEdits, deleted: Set<string>, op: IpvsOp): void 
     edits.drains.set(drainKey(virtualServerKey(op.identity), realServerKey(op.realServer)), null);
   } else if (op.op === 'restoreSysctl') {
     edits.sysctls.set(op.name, null);
+  } else if (op.op === 'deleteFlows') {
+    edits.staleFlows.set(virtualServerKey({ kind: 'address', ...op }), null);
   }
 }
 
@@ -172,16 +178,27 @@ class LedgerEdits {
   readonly virtualServers = new Map<VirtualServerKey, LedgerOrigin | null>();
   readonly drains = new Map<DrainKey, number | null>();
   readonly sysctls = new Map<string, LedgerSysctl | null>();
+  readonly staleFlows = new Map<VirtualServerKey, true | null>();
 
   /** `ledger` itself if it says all this already, so that nothing is written. */
   appliedTo(ledger: Ledger): Ledger {
     const virtualServers = edited(ledger.virtualServers, this.virtualServers, equalOrigin);
     const drains = edited(ledger.drains, this.drains, (a, b) => a === b);
     const sysctls = edited(ledger.sysctls, this.sysctls, (a, b) => a.before === b.before && a.set === b.set);
+    const staleFlows = editedSet(ledger.staleFlows, this.staleFlows);
     const same =
-      virtualServers === ledger.virtualServers && drains === ledger.drains && sysctls === ledger.sysctls;
-    return same ? ledger : { ...ledger, virtualServers, drains, sysctls };
+      virtualServers === ledger.virtualServers &&
+      drains === ledger.drains &&
+      sysctls === ledger.sysctls &&
+      staleFlows === ledger.staleFlows;
+    return same ? ledger : { ...ledger, virtualServers, drains, sysctls, staleFlows };
   }
+}
+
+function editedSet<K>(set: ReadonlySet<K>, edits: ReadonlyMap<K, true | null>): ReadonlySet<K> {
+  const present = new Map(Array.from(set, (key) => [key, true] as const));
+  const map = edited(present, edits, () => true);
+  return map === present ? set : new Set(map.keys());
 }
 
 function edited<K, V>(

@@ -30,6 +30,8 @@ const UINT32 = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(0xffff_
 const PORT = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(0xffff));
 const TIME_MS = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
 
+const PROTOCOL = v.picklist(['TCP', 'UDP', 'SCTP']);
+
 const ADDRESS = v.pipe(
   TEXT,
   v.rawTransform(({ dataset, addIssue, NEVER }) => {
@@ -45,7 +47,7 @@ const IDENTITY = v.variant('kind', [
     kind: v.literal('address'),
     address: ADDRESS,
     port: PORT,
-    protocol: v.picklist(['TCP', 'UDP', 'SCTP']),
+    protocol: PROTOCOL,
   }),
   v.strictObject({
     kind: v.literal('firewallMark'),
@@ -121,6 +123,12 @@ const SCHEMAS: { readonly [Name in keyof IpvsOps]: v.GenericSchema<unknown, Ipvs
     startedAtMs: TIME_MS,
   }),
   deleteRealServer: operation('deleteRealServer', { identity: IDENTITY, realServer: REAL_SERVER }),
+  deleteFlows: operation('deleteFlows', {
+    protocol: PROTOCOL,
+    address: ADDRESS,
+    port: PORT,
+    keep: v.array(v.strictObject({ address: ADDRESS, port: PORT })),
+  }),
 };
 
 /** The operations of this dataplane by name, for whoever must go through them all. */

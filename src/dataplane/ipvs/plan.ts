@@ -4,6 +4,7 @@ import type { Scheduler } from '../../model/scheduler.ts';
 import { compareIdentities, realServerKey } from '../../model/virtual-server.ts';
 import type { Plan } from '../dataplane.ts';
 import { type DrainOptions, dropRealServer, dropVirtualServer, mustDrain } from './drain.ts';
+import { planFlows } from './flows.ts';
 import {
   addRealServer,
   addVirtualServer,
@@ -16,6 +17,7 @@ import {
 } from './ops.ts';
 import { planSysctls, restoreSysctls } from './plan-sysctls.ts';
 import {
+  EMPTY_ROWS,
   equalConfig,
   equalOrigin,
   equalRealServerConfig,
@@ -61,9 +63,11 @@ export function planIpvs(observed: IpvsRows, wanted: IpvsRows, options: PlanOpti
   const ordered = changes
     .filter((change) => change.make.length > 0 || change.break.length > 0)
     .sort((a, b) => compareUrgency(a.row, b.row));
+  const make = ordered.flatMap((change) => change.make);
+  const broken = ordered.reverse().flatMap((change) => change.break);
   return {
-    make: [...sysctls.make, ...ordered.flatMap((change) => change.make)],
-    break: [...ordered.reverse().flatMap((change) => change.break), ...sysctls.break],
+    make: [...sysctls.make, ...make],
+    break: [...broken, ...planFlows(observed, wanted, [...make, ...broken]), ...sysctls.break],
     conflicts: [...conflicts, ...sysctls.conflicts].sort(compareRejected),
   };
 }
@@ -78,7 +82,8 @@ export function teardownIpvs(observed: IpvsRows): Plan<IpvsOp> {
     .sort((a, b) => compareUrgency(b, a));
   const restored = restoreSysctls(observed, observed.sysctls?.keys() ?? []);
   const deleted = ours.map((row) => deleteVirtualServer(row, 'all that is of svcplane is removed'));
-  return { make: [], break: [...deleted, ...restored], conflicts: [] };
+  const flows = planFlows(observed, EMPTY_ROWS, deleted);
+  return { make: [], break: [...deleted, ...flows, ...restored], conflicts: [] };
 }
 
 /** Addresses of unwanted virtual servers of ours that this plan keeps for their connections, if no wanted one has them. */

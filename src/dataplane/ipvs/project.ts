@@ -71,7 +71,13 @@ export function projectIpvs(
     ),
   );
   return {
-    rows: { virtualServers, sysctls, observedAtMs: 0, unavailableSchedulers: new Set() },
+    rows: {
+      virtualServers,
+      sysctls,
+      observedAtMs: 0,
+      unavailableSchedulers: new Set(),
+      staleFlows: new Set(),
+    },
     refused: refused.sort(compareRejected),
   };
 }

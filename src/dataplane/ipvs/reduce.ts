@@ -5,6 +5,8 @@ import {
   type VirtualServerKey,
   virtualServerKey,
 } from '../../model/virtual-server.ts';
+import type { LedgerOrigin } from '../ledger.ts';
+import { frontendMadeStale } from './flows.ts';
 import type { IpvsOp } from './ops.ts';
 import { changedSysctl } from './ownership.ts';
 import {
@@ -25,6 +27,8 @@ export function reduceIpvs(rows: IpvsRows, ops: readonly IpvsOp[]): IpvsRows {
 }
 
 function applyOp(draft: Draft, op: IpvsOp): void {
+  const stale = frontendMadeStale(op, (key) => draft.origin(key));
+  if (stale !== null) draft.setStaleFlows(stale, true);
   switch (op.op) {
     case 'setSysctl':
       draft.setSysctl(op.name, {
@@ -64,6 +68,9 @@ function applyOp(draft: Draft, op: IpvsOp): void {
     case 'deleteRealServer':
       draft.deleteRealServer(virtualServerKey(op.identity), op.realServer);
       break;
+    case 'deleteFlows':
+      draft.setStaleFlows(virtualServerKey({ kind: 'address', ...op }), false);
+      break;
     default:
       unreachable(op);
   }
@@ -75,6 +82,7 @@ class Draft {
   readonly #virtualServers: Map<VirtualServerKey, VirtualServerRow>;
   readonly #copied = new Map<VirtualServerKey, Map<RealServerKey, RealServerRow>>();
   #sysctls: Map<string, SysctlRow> | null = null;
+  #staleFlows: Set<VirtualServerKey> | null = null;
 
   constructor(rows: IpvsRows) {
     this.#rows = rows;
@@ -86,6 +94,7 @@ class Draft {
       ...this.#rows,
       virtualServers: this.#virtualServers,
       sysctls: this.#sysctls ?? this.#rows.sysctls,
+      staleFlows: this.#staleFlows ?? this.#rows.staleFlows,
     };
   }
 
@@ -120,6 +129,16 @@ class Draft {
 
   deleteRealServer(virtualServer: VirtualServerKey, config: RealServerConfig): void {
     this.#realServersOf(virtualServer)?.delete(realServerKey(config));
+  }
+
+  origin(key: VirtualServerKey): LedgerOrigin | null | undefined {
+    return this.#virtualServers.get(key)?.origin;
+  }
+
+  setStaleFlows(frontend: VirtualServerKey, stale: boolean): void {
+    this.#staleFlows ??= new Set(this.#rows.staleFlows);
+    if (stale) this.#staleFlows.add(frontend);
+    else this.#staleFlows.delete(frontend);
   }
 
   sysctl(name: string): SysctlRow | undefined {

@@ -33,6 +33,8 @@ function action(op: IpvsOp): string {
       return `drain real server ${realServerKey(op.realServer)} of ${virtualServerKey(op.identity)}`;
     case 'deleteRealServer':
       return `delete real server ${realServerKey(op.realServer)} of ${virtualServerKey(op.identity)}`;
+    case 'deleteFlows':
+      return `delete flows of ${op.subject}`;
     default:
       return unreachable(op);
   }
@@ -42,6 +44,9 @@ function hintFor(op: IpvsOp, code: string): string {
   if (op.op === 'setSysctl' || op.op === 'restoreSysctl') {
     const fix = `run sysctl -w ${op.name}=${op.value} on the host, or give this container a writable /proc/sys`;
     return code === 'EROFS' || code === 'EACCES' || code === 'EPERM' ? fix : '';
+  }
+  if (op.op === 'deleteFlows' && (code === 'EINVAL' || code === 'EPROTONOSUPPORT')) {
+    return 'this kernel does not show its flows: modprobe nf_conntrack_netlink';
   }
   if (code === 'EPERM') return 'this needs CAP_NET_ADMIN in the initial user namespace';
   if (op.op === 'addVirtualServer' && code === 'EEXIST') return 'somebody else has made it meanwhile';

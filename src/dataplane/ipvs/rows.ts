@@ -81,6 +81,8 @@ export interface IpvsRows {
   readonly observedAtMs: number;
   /** Schedulers this kernel was asked for and does not have. Empty in wanted rows. */
   readonly unavailableSchedulers: ReadonlySet<Scheduler>;
+  /** Frontends that lost an endpoint to which conntrack may send clients still. Empty in wanted rows. */
+  readonly staleFlows: ReadonlySet<VirtualServerKey>;
 }
 
 /** No virtual server, and nothing known of the sysctls: what a plan on a machine without IPVS starts from. */
@@ -89,6 +91,7 @@ export const EMPTY_ROWS: IpvsRows = {
   sysctls: null,
   observedAtMs: 0,
   unavailableSchedulers: new Set(),
+  staleFlows: new Set(),
 };
 
 /** Flags that a row keeps, as `ipvsadm` names them. */

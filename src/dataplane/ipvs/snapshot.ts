@@ -45,7 +45,13 @@ export function rowsFromSnapshot(
     const row = rowFromSnapshot(virtualServer);
     rows.set(row.key, row);
   }
-  return { virtualServers: rows, sysctls: null, observedAtMs, unavailableSchedulers: new Set() };
+  return {
+    virtualServers: rows,
+    sysctls: null,
+    observedAtMs,
+    unavailableSchedulers: new Set(),
+    staleFlows: new Set(),
+  };
 }
 
 function snapshotVirtualServer(row: VirtualServerRow, observed: boolean): SnapshotVirtualServer {

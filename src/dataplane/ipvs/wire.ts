@@ -13,7 +13,7 @@ import type { RealServerConfig, VirtualServerConfig } from './rows.ts';
 /** Between our words and numbers of the IPVS messages; addresses there are bytes, enumerations integers. */
 
 /** @see include/uapi/linux/in.h IPPROTO_* */
-const PROTOCOLS = { TCP: 6, UDP: 17, SCTP: 132 } as const satisfies Record<Protocol, number>;
+export const PROTOCOLS = { TCP: 6, UDP: 17, SCTP: 132 } as const satisfies Record<Protocol, number>;
 
 const FORWARDINGS = {
   masquerade: FORWARDING_METHOD.masquerade,
@@ -166,7 +166,8 @@ function encodeNetmask(family: IpFamily, netmask: string | null): number {
   return netmask.split('.').reduce((word, octet) => ((word << 8) | Number(octet)) >>> 0, 0);
 }
 
-function familyToWire(family: IpFamily): number {
+/** AF_*. */
+export function familyToWire(family: IpFamily): number {
   return family === 'IPv4' ? messages.ADDRESS_FAMILY.ipv4 : messages.ADDRESS_FAMILY.ipv6;
 }
 

@@ -63,6 +63,13 @@ export const APPLY_CASES: readonly ApplyCase[] = [
     kernelWrites: 1,
   },
   {
+    name: 'deletes flows, which are not of IPVS',
+    observed: rows([row('UDP 10.96.0.10:53', { realServers: [real('10.1.0.1:53')] })]),
+    wanted: rows([row('UDP 10.96.0.10:53')]),
+    after: ['UDP 10.96.0.10:53 svcplane, scheduler rr'],
+    kernelWrites: 1,
+  },
+  {
     name: 'removes what is ours and restores a sysctl',
     observed: rows([row(WEB), row('FWM4 17', { owner: 'foreign' })], {
       sysctls: { [CONNTRACK]: { value: '1', changed: { before: '0', set: '1' } } },

@@ -146,6 +146,37 @@ describe('applyIpvs()', () => {
     expect(broken.ledger.read().virtualServers.has(WEB.key)).toBe(true);
   });
 
+  it('remembers the flows that it had no time to delete, and the next sync deletes them', async () => {
+    const dns = row('UDP 10.96.0.10:53', { realServers: [real('10.1.0.1:53'), real('10.1.0.2:53')] });
+    const wanted = rows([row(dns.key, { realServers: [real('10.1.0.2:53')] })]);
+    const world = worldOf(rows([dns]));
+    world.flows.broken = true;
+    await expect(world.sync(wanted)).rejects.toThrow('EBADF');
+    expect(world.kernel.table()[0]?.realServers).toHaveLength(1);
+    expect(world.ledger.read().staleFlows).toEqual(new Set([dns.key]));
+    world.flows.broken = false;
+    const ops = await world.sync(wanted);
+    expect(ops.map(({ op, subject }) => `${op} ${subject}`)).toEqual([`deleteFlows ${dns.key}`]);
+    expect(world.flows.flows.map(({ endpoint }) => realServerKey(endpoint))).toEqual(['10.1.0.2:53']);
+    expect(world.ledger.read().staleFlows.size).toBe(0);
+  });
+
+  it('enters stale flows before the kernel is changed, and deletes them after what makes them so', async () => {
+    const dns = row('UDP 10.96.0.10:53', { realServers: [real('10.1.0.1:53')] });
+    const mark = row('FWM4 17', { frontend: 'UDP 10.96.0.11:53', realServers: [real('10.1.0.1:53')] });
+    const world = worldOf(rows([dns, mark]));
+    const seen: unknown[] = [];
+    const dataplane = world.dataplane(async (requests) => {
+      seen.push([...world.ledger.read().staleFlows], world.flows.writes);
+      return requests.map(() => ({ outcome: 'ok' }));
+    });
+    const { notAttempted } = await dataplane.apply(opsBetween(rows([dns, mark]), rows([])), never);
+    expect(seen).toEqual([['UDP 10.96.0.11:53', dns.key], 0]);
+    expect(notAttempted).toEqual([]);
+    expect(world.flows.writes).toBe(2);
+    expect(world.ledger.read().staleFlows.size).toBe(0);
+  });
+
   it('stamps the start of a drain with its own time, and forgets it when the weight is back', async () => {
     const busy = rows([row(WEB.key, { realServers: [real('10.1.0.1:80', { activeConnections: 1 })] })]);
     const world = worldOf(busy);

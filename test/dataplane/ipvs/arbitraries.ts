@@ -53,11 +53,18 @@ function observedRows(): fc.Arbitrary<IpvsRows> {
   );
   const sysctl = fc.constantFrom('0', '1', { value: '1', changed: { before: '0', set: '1' } });
   return fc
-    .record({ servers, sysctl, arp: sysctl, missing: fc.subarray([...SCHEDULERS]) })
-    .map(({ servers: virtualServers, sysctl: value, arp, missing }) =>
+    .record({
+      servers,
+      sysctl,
+      arp: sysctl,
+      missing: fc.subarray([...SCHEDULERS]),
+      staleFlows: fc.subarray(['UDP 10.96.0.10:53', 'SCTP [fd00::1]:9', 'UDP 10.96.0.11:53']),
+    })
+    .map(({ servers: virtualServers, sysctl: value, arp, missing, staleFlows }) =>
       rows(present(virtualServers), {
         sysctls: { [SYSCTL]: value, [ARP_SYSCTL]: arp },
         unavailableSchedulers: missing,
+        staleFlows,
       }),
     );
 }

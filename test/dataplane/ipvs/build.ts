@@ -120,11 +120,12 @@ export function row(text: string, fields: RowFields = {}): VirtualServerRow {
 export interface RowsFields {
   readonly sysctls?: Readonly<Record<string, SysctlRow | string>> | null;
   readonly unavailableSchedulers?: readonly string[];
+  readonly staleFlows?: readonly string[];
 }
 
 /** Observed at {@link NOW_MS}; sysctls unknown unless given. */
 export function rows(virtualServers: readonly VirtualServerRow[], fields: RowsFields = {}): IpvsRows {
-  const { sysctls = null, unavailableSchedulers = [] } = fields;
+  const { sysctls = null, unavailableSchedulers = [], staleFlows = [] } = fields;
   const sysctlRow = (given: SysctlRow | string) =>
     typeof given === 'string' ? { value: given, changed: null } : given;
   return {
@@ -132,6 +133,7 @@ export function rows(virtualServers: readonly VirtualServerRow[], fields: RowsFi
     sysctls: sysctls && new Map(Object.entries(sysctls).map(([name, given]) => [name, sysctlRow(given)])),
     observedAtMs: NOW_MS,
     unavailableSchedulers: new Set(unavailableSchedulers.map(scheduler)),
+    staleFlows: new Set(staleFlows.map((text) => virtualServerKey(identity(text)))),
   };
 }
 

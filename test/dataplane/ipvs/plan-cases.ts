@@ -263,7 +263,7 @@ const BREAKING: readonly PlanCase[] = [
     name: 'does not drain UDP',
     observed: rows([row(DNS, { realServers: [real('10.1.0.9:53', { activeConnections: 3 })] })]),
     wanted: rows([row(DNS)]),
-    break: [`deleteRealServer ${DNS} -> 10.1.0.9:53: 3 active connections`],
+    break: [`deleteRealServer ${DNS} -> 10.1.0.9:53: 3 active connections`, `deleteFlows ${DNS}: all`],
   },
   {
     name: 'deletes an unwanted virtual server at once if no connection is worth waiting for',
@@ -308,14 +308,82 @@ const BREAKING: readonly PlanCase[] = [
       'deleteVirtualServer TCP 10.96.0.9:80: ',
       `deleteVirtualServer ${DNS}: `,
       'deleteVirtualServer TCP 10.96.0.200:443: ',
+      `deleteFlows ${DNS}: all`,
     ],
   },
 ];
 
-export const PLAN_CASES: readonly PlanCase[] = [...ADDING, ...CHANGING, ...INSIDE, ...BREAKING, ...RELEASING];
+const D1 = real('10.1.0.1:53');
+const D2 = real('10.1.0.2:53');
+
+const FLOWS: readonly PlanCase[] = [
+  {
+    name: 'deletes flows behind the endpoints, one operation per frontend, and keeps those that are served',
+    observed: rows([
+      row(DNS, { realServers: [D1, D2, real('10.1.0.3:53'), real('10.1.0.4:53')] }),
+      row('SCTP 10.96.0.11:9'),
+      row(WEB, { realServers: [real(A)] }),
+    ]),
+    wanted: rows([row(DNS, { realServers: [D2, D1] }), row(WEB)]),
+    break: [
+      `deleteRealServer ${WEB} -> ${A}: `,
+      'deleteVirtualServer SCTP 10.96.0.11:9: ',
+      `deleteRealServer ${DNS} -> 10.1.0.3:53: `,
+      `deleteRealServer ${DNS} -> 10.1.0.4:53: `,
+      `deleteFlows ${DNS}: all but those of 2 real servers`,
+      'deleteFlows SCTP 10.96.0.11:9: all',
+    ],
+  },
+  {
+    name: 'deletes flows of a frontend when its inside clients lose an endpoint, and keeps those of both rows',
+    observed: rows([
+      row(DNS, { realServers: [D1] }),
+      row(MARK, { frontend: DNS, realServers: [D1, D2, real('10.1.0.3:53')] }),
+    ]),
+    wanted: rows([row(DNS, { realServers: [D1] }), row(MARK, { frontend: DNS, realServers: [D2] })]),
+    break: [
+      `deleteRealServer ${MARK} -> 10.1.0.1:53: `,
+      `deleteRealServer ${MARK} -> 10.1.0.3:53: `,
+      `deleteFlows ${DNS}: all but those of 2 real servers`,
+    ],
+  },
+  {
+    name: 'deletes the flows that an earlier run left',
+    observed: rows([row(DNS, { realServers: [D1] })], { staleFlows: [DNS, 'UDP [fd00::1]:53'] }),
+    wanted: rows([row(DNS, { realServers: [D1] })]),
+    break: [`deleteFlows ${DNS}: all but those of 1 real server`, 'deleteFlows UDP [fd00::1]:53: all'],
+  },
+  {
+    name: 'keeps the flows of a virtual server that is somebody else’s by now',
+    observed: rows([row(DNS, { owner: 'foreign', realServers: [real('10.1.0.7:0')] })], {
+      staleFlows: [DNS],
+    }),
+    wanted: NONE,
+    break: [`deleteFlows ${DNS}: all but those of 1 real server`],
+  },
+];
+
+export const PLAN_CASES: readonly PlanCase[] = [
+  ...ADDING,
+  ...CHANGING,
+  ...INSIDE,
+  ...BREAKING,
+  ...RELEASING,
+  ...FLOWS,
+];
 
 /** What is observed, and the plan that removes all that is ours. */
 export const TEARDOWN_CASES = [
+  {
+    name: 'deletes the flows of all that is ours, and those that an earlier run left',
+    observed: rows([row(MARK, { frontend: DNS }), row(WEB)], { staleFlows: ['SCTP 10.96.0.11:9'] }),
+    break: [
+      `deleteVirtualServer ${WEB}: `,
+      `deleteVirtualServer ${MARK}: `,
+      `deleteFlows ${DNS}: all`,
+      'deleteFlows SCTP 10.96.0.11:9: all',
+    ],
+  },
   {
     name: 'deletes ours with all connections, then restores sysctls that are as we set them',
     observed: rows(

@@ -3,7 +3,7 @@ import { createIpvsDataplane } from '../../../src/dataplane/ipvs/index.ts';
 import type { IpvsKernel } from '../../../src/dataplane/ipvs/kernel.ts';
 import type { IpvsOp } from '../../../src/dataplane/ipvs/ops.ts';
 import { planIpvs, teardownIpvs } from '../../../src/dataplane/ipvs/plan.ts';
-import type { IpvsRows, VirtualServerRow } from '../../../src/dataplane/ipvs/rows.ts';
+import { frontendOf, type IpvsRows, type VirtualServerRow } from '../../../src/dataplane/ipvs/rows.ts';
 import {
   type DrainKey,
   drainKey,
@@ -12,11 +12,12 @@ import {
   type LedgerOrigin,
   type LedgerSysctl,
 } from '../../../src/dataplane/ledger.ts';
-import type { VirtualServerKey } from '../../../src/model/virtual-server.ts';
+import { type VirtualServerKey, virtualServerKey } from '../../../src/model/virtual-server.ts';
 import { Crash, crashing } from '../../fakes/faulty.ts';
+import { FakeFlowKernel, type Flow } from '../../fakes/flow-kernel.ts';
 import { FakeIpvsKernel, FakeSysctls } from '../../fakes/ipvs-kernel.ts';
 import { MemoryLedger } from '../../fakes/ledger.ts';
-import { ALL_OPTIONS, NOW_MS, OPTIONS } from './build.ts';
+import { ALL_OPTIONS, NOW_MS, OPTIONS, real } from './build.ts';
 
 /** A kernel with these rows in it, the ledger that goes with them, and a process that syncs. */
 export function worldOf(observed: IpvsRows) {
@@ -25,6 +26,7 @@ export function worldOf(observed: IpvsRows) {
   // With the default missing, too, there is no way to the wanted rows.
   kernel.missingSchedulers = new Set([...observed.unavailableSchedulers].filter((name) => name !== 'rr'));
   const ledger = new MemoryLedger(ledgerOf(observed));
+  const flows = new FakeFlowKernel(flowsOf(observed));
   const sysctls = new FakeSysctls(
     Object.fromEntries(Array.from(observed.sysctls ?? [], ([name, { value }]) => [name, value])),
   );
@@ -35,6 +37,7 @@ export function worldOf(observed: IpvsRows) {
       {
         kernel: { dump: (signal) => kernel.dump(signal), has: (identity) => kernel.has(identity), execute },
         ledger,
+        flows,
         nowMs: () => nowMs,
         readSysctl: sysctls.read,
         writeSysctl: sysctls.write,
@@ -53,6 +56,7 @@ export function worldOf(observed: IpvsRows) {
   return {
     kernel,
     ledger,
+    flows,
     sysctls,
     /** The dataplane of a process that has just started. */
     dataplane: (execute = executeOf(kernel)) => dataplaneOn(execute),
@@ -82,6 +86,22 @@ export function executeOf(kernel: FakeIpvsKernel): IpvsKernel['execute'] {
   return (requests, signal) => kernel.execute(requests, signal);
 }
 
+/** A client of each real server of ours that has no connections, and one of an endpoint that an earlier run deleted. */
+function flowsOf({ virtualServers, staleFlows }: IpvsRows): Flow[] {
+  const flows: Flow[] = Array.from(staleFlows, (frontend) => ({
+    frontend,
+    endpoint: real(frontend.includes('[') ? '[fd01::99]:9' : '10.1.0.99:53').config,
+  }));
+  for (const row of virtualServers.values()) {
+    const frontend = frontendOf(row);
+    if (row.owner === 'foreign' || frontend === null || frontend.protocol === 'TCP') continue;
+    for (const { config } of row.realServers.values()) {
+      flows.push({ frontend: virtualServerKey(frontend), endpoint: config });
+    }
+  }
+  return flows;
+}
+
 function load(kernel: FakeIpvsKernel, { key, identity, config, realServers }: VirtualServerRow): void {
   kernel.request({ command: 'newService', identity, config });
   for (const [real, { config: realServer, activeConnections }] of realServers) {
@@ -101,5 +121,5 @@ function ledgerOf(rows: IpvsRows): Ledger {
   }
   const sysctls = new Map<string, LedgerSysctl>();
   for (const [name, { changed }] of rows.sysctls ?? []) if (changed) sysctls.set(name, changed);
-  return { ...EMPTY_LEDGER, virtualServers, drains, sysctls };
+  return { ...EMPTY_LEDGER, virtualServers, drains, sysctls, staleFlows: rows.staleFlows };
 }
