@@ -12,13 +12,16 @@ import {
   recordedStates,
   traceRows,
 } from './assembly.ts';
-import type { CliContext, NodeAccess } from './cli/context.ts';
+import type { CliContext, HealthCheckAnswers, NodeAccess } from './cli/context.ts';
 import type { HostReport } from './cli/doctor.ts';
 import { runCli } from './cli/program.ts';
+import { watchManifests } from './cluster/manifest-watch.ts';
 import { readManifests } from './cluster/manifests.ts';
 import type { Config } from './config.ts';
 import { openLinkKernel } from './dataplane/addresses/client.ts';
+import type { LinkKernel } from './dataplane/addresses/kernel.ts';
 import { nodeAddressesOf } from './dataplane/addresses/rows.ts';
+import { NOTICE_GROUPS, watchLinks } from './dataplane/addresses/watch.ts';
 import { NetlinkIpvsKernel } from './dataplane/ipvs/client.ts';
 import type { IpvsKernel } from './dataplane/ipvs/kernel.ts';
 import { readSysctlFile } from './dataplane/ipvs/observe.ts';
@@ -27,10 +30,14 @@ import { EMPTY_LEDGER, type LedgerAccess } from './dataplane/ledger.ts';
 import { lockNode, openLedgerStore } from './dataplane/ledger-store.ts';
 import { forwardDrops } from './dataplane/nftables/forward-policy.ts';
 import { directoryAbility, missingModules, moduleAbility } from './host.ts';
+import type { IpAddress } from './model/address.ts';
+import type { DesiredState } from './model/desired-state.ts';
 import { parseScheduler, SCHEDULERS, type Scheduler } from './model/scheduler.ts';
 import { GenlClient } from './netlink/client.ts';
 import { decodeInfo, getInfo } from './netlink/ipvs-messages.ts';
 import { FamilyNotFoundError, NetlinkRequestError } from './netlink/results.ts';
+import { delayAfter, LISTEN_BACKOFF } from './sync/backoff.ts';
+import { drainCheckMs } from './sync/drain-check.ts';
 import { observeStages } from './sync/sync-once.ts';
 
 const IPVS_FAMILY = 'IPVS';
@@ -53,9 +60,38 @@ async function openNode(config: Config, access: 'read' | 'write'): Promise<NodeA
     notes: ledger.notes,
     hostAddresses: async (signal) => nodeAddressesOf(await dataplanes.addresses.observe(signal)),
     snapshot: (node, signal) => observeSnapshot(dataplanes, node, signal),
+    watchLinks: (desired, signal) => watchNode(links, config, dataplanes, desired, signal),
+    drainCheckMs: () =>
+      drainCheckMs(ledger.read().drains.values(), Date.now(), config.drainTimeoutSeconds * 1000),
     ipvsInfo: async () => readInfo(client),
     [Symbol.asyncDispose]: () => kept.disposeAsync(),
   };
+}
+
+/** Listens before it yields for the first time. */
+async function* watchNode(
+  links: LinkKernel,
+  config: Config,
+  { addresses }: Dataplanes,
+  desired: () => DesiredState | undefined,
+  signal: AbortSignal,
+): AsyncGenerator<void> {
+  const { NetlinkNotices } = await import('../native-bindings/netlink-notices.ts');
+  const { NETLINK_ROUTE } = await import('../native-bindings/netlink-socket.ts');
+  await using notices = NetlinkNotices.open(NETLINK_ROUTE, Object.values(NOTICE_GROUPS));
+  const stop = () => void notices[Symbol.asyncDispose]();
+  if (signal.aborted) return;
+  signal.addEventListener('abort', stop);
+  using _ = { [Symbol.dispose]: () => signal.removeEventListener('abort', stop) };
+  let known: DesiredState | undefined;
+  let wanted: ReadonlySet<IpAddress> = new Set();
+  yield;
+  yield* watchLinks(notices, links, config.interface, () => {
+    const now = desired();
+    if (now && now !== known) wanted = new Set(addresses.project(now).rows.addresses.keys());
+    known = now;
+    return wanted;
+  });
 }
 
 /** Known before a write would be refused for it, so that an idle apply stays without one. */
@@ -170,6 +206,12 @@ async function inspectRows(config: Config) {
   }
 }
 
+async function openHealthChecks(report: (line: string) => void): Promise<HealthCheckAnswers> {
+  const { HealthCheckPorts } = await import('./status/http.ts');
+  const retryDelayMs = (failures: number) => delayAfter(failures, Math.random(), LISTEN_BACKOFF);
+  return new HealthCheckPorts({ report, retryDelayMs });
+}
+
 async function readText(path: string): Promise<string> {
   try {
     return await readFile(path, 'utf8');
@@ -212,6 +254,8 @@ const context: CliContext = {
   err: (text) => void process.stderr.write(text),
   readText,
   readManifests,
+  watchManifests,
+  openHealthChecks,
   openNode,
   recordedStates: (config, snapshot, desired) =>
     recordedStates(unconnected(config), snapshot, desired, Date.now()),

@@ -4,6 +4,7 @@ import type { IpAddress } from '../model/address.ts';
 import type { DesiredState } from '../model/desired-state.ts';
 import type { IpvsInfo } from '../snapshot/render-ipvsadm.ts';
 import type { Snapshot } from '../snapshot/snapshot.ts';
+import type { HealthCheckPorts } from '../status/http.ts';
 import type { StageState } from '../sync/stage.ts';
 import type { Stages } from '../sync/sync-once.ts';
 import type { TraceRows } from '../trace/trace.ts';
@@ -30,6 +31,10 @@ export interface CliContext {
    * @throws Error of one line if the kernel has no IPVS, this process may not use it, or another one writes
    */
   openNode(config: Config, access: 'read' | 'write'): Promise<NodeAccess>;
+  /** Yields once before files are read, then whenever they have changed and are to be read again, until aborted. */
+  watchManifests(paths: readonly string[], signal: AbortSignal): AsyncGenerator<void>;
+  /** @param report told of each port that can't be had, in one line */
+  openHealthChecks(report: (line: string) => void): Promise<HealthCheckAnswers>;
   /** The same dataplanes over a recorded snapshot instead of a kernel. */
   recordedStates(config: Config, snapshot: Snapshot, desired: DesiredState): readonly StageState[];
   /** The rows that `desired` means to the dataplanes, as a snapshot; `rejected` has what they refuse. */
@@ -40,12 +45,24 @@ export interface CliContext {
   inspectHost(config: Config): Promise<HostReport>;
 }
 
+/** Answers at health check node ports until disposed of. */
+export type HealthCheckAnswers = Pick<HealthCheckPorts, 'update' | 'failures' | typeof Symbol.asyncDispose>;
+
 /** This node's kernel, opened for reading and writing. */
 export interface NodeAccess extends AsyncDisposable {
   readonly stages: Stages;
   /** Addresses of all links but ours. */
   hostAddresses(signal: AbortSignal): Promise<readonly IpAddress[]>;
   snapshot(node: string, signal: AbortSignal): Promise<Snapshot>;
+  /**
+   * Yields once when the host is listened to, then whenever its links and addresses have become other than we want
+   * them, until aborted.
+   * @param desired what is wanted now; undefined before the first sync
+   * @throws Error if the channel to the kernel is broken
+   */
+  watchLinks(desired: () => DesiredState | undefined, signal: AbortSignal): AsyncGenerator<void>;
+  /** When the connections of draining real servers should be looked at again; null if none drains. */
+  drainCheckMs(): number | null;
   /** Version and table size, as `ipvsadm -Ln` prints them first. */
   ipvsInfo(signal: AbortSignal): Promise<IpvsInfo>;
   /** What reading the ledger had to say: broken, or of another boot. */

@@ -2,6 +2,7 @@ import { decodeObjects } from '../cluster/decode.ts';
 import type { ClusterFacts } from '../cluster/facts.ts';
 import type { Config } from '../config.ts';
 import { type Derivation, derive, nodeContext } from '../desired/derive.ts';
+import type { DeriveOptions } from '../desired/options.ts';
 import type { IpAddress } from '../model/address.ts';
 import type { Rejected } from '../model/rejected.ts';
 import { type CliContext, UsageError } from './context.ts';
@@ -26,6 +27,12 @@ export async function loadDesired(
   hostAddresses: readonly IpAddress[],
 ): Promise<LoadedDesired> {
   requireManifests(config);
+  const facts = await readFacts(context, config);
+  return { facts, derivation: deriveNode(context, config, facts, { hostAddresses, followHost: false }) };
+}
+
+/** Reads the manifests. What was passed over is said on standard error. @throws as readManifests */
+export async function readFacts(context: CliContext, config: Config): Promise<ClusterFacts> {
   const { objects, skipped, rejected } = await context.readManifests(config.manifests, context.signal);
   const node = nodeNameOf(config, context);
   const otherNodes = objects.filter(({ kind }) => kind === 'Node').length;
@@ -41,8 +48,19 @@ export async function loadDesired(
       `note: no Node object is named ${node} (other Nodes read: ${otherNodes}): name this node with --node\n`,
     );
   }
-  const options = { ...config, node, nodeAddresses: nonEmpty(config.nodeAddresses), hostAddresses };
-  return { facts, derivation: derive(facts, nodeContext(facts, options)) };
+  return facts;
+}
+
+/** What this node should do, by facts, configuration and what is known of the host. */
+export function deriveNode(
+  context: CliContext,
+  config: Config,
+  facts: ClusterFacts,
+  host: Required<Pick<DeriveOptions, 'hostAddresses' | 'followHost'>>,
+): Derivation {
+  const node = nodeNameOf(config, context);
+  const options = { ...config, ...host, node, nodeAddresses: nonEmpty(config.nodeAddresses) };
+  return derive(facts, nodeContext(facts, options));
 }
 
 /** Asked before anything is opened, so that the missing flag is what is said. */

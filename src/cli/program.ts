@@ -6,12 +6,14 @@ import { diffVerb } from './diff.ts';
 import { doctorVerb } from './doctor.ts';
 import { explainVerb } from './explain.ts';
 import { planVerb } from './plan.ts';
+import { runVerb } from './run.ts';
 import { settingOptions } from './settings.ts';
 import { snapshotVerb } from './snapshot.ts';
 import type { Verb } from './verb.ts';
 import { verifyVerb } from './verify.ts';
 
 const VERBS: readonly Verb[] = [
+  runVerb,
   planVerb,
   applyVerb,
   snapshotVerb,

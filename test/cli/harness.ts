@@ -12,10 +12,12 @@ import {
 import type { CliContext, ExitCode } from '../../src/cli/context.ts';
 import type { HostReport } from '../../src/cli/doctor.ts';
 import { runCli } from '../../src/cli/program.ts';
+import { watchManifests } from '../../src/cluster/manifest-watch.ts';
 import { readManifests } from '../../src/cluster/manifests.ts';
 import type { Config } from '../../src/config.ts';
 import { nodeAddressesOf } from '../../src/dataplane/addresses/rows.ts';
 import { SYSCTL_NAMES } from '../../src/dataplane/ipvs/sysctls.ts';
+import { HealthCheckPorts } from '../../src/status/http.ts';
 import { FakeIpvsKernel, FakeSysctls } from '../fakes/ipvs-kernel.ts';
 import { MemoryLedger } from '../fakes/ledger.ts';
 import { FakeLinkKernel } from '../fakes/link-kernel.ts';
@@ -37,6 +39,9 @@ export const HEALTHY_HOST: HostReport = {
   ledgerNotes: [],
 };
 
+/** Nothing is found by looking now and then. */
+const WATCH = { patienceMs: 5000, pollMs: 3_600_000 };
+
 export interface Output {
   readonly exit: ExitCode;
   readonly out: string;
@@ -53,6 +58,11 @@ export class CliHarness implements Disposable {
   host: HostReport = HEALTHY_HOST;
   env: Record<string, string> = {};
   hostname = 'n0';
+  /** What ends a verb that would go on. */
+  signal = new AbortController().signal;
+  /** What the last verb has said on standard error so far. */
+  err = '';
+  #tellLinks: () => void = () => undefined;
 
   [Symbol.dispose](): void {
     rmSync(this.directory, { recursive: true });
@@ -71,20 +81,22 @@ export class CliHarness implements Disposable {
 
   async run(...argv: string[]): Promise<Output> {
     let out = '';
-    let err = '';
+    this.err = '';
     const context: CliContext = {
       env: this.env,
       hostname: this.hostname,
       colour: false,
-      signal: new AbortController().signal,
+      signal: this.signal,
       out: async (text) => {
         out += text;
       },
       err: (text) => {
-        err += text;
+        this.err += text;
       },
       readText: (path) => readFile(path, 'utf8'),
       readManifests,
+      watchManifests: (paths, signal) => watchManifests(paths, signal, { ...WATCH, quietMs: 5 }),
+      openHealthChecks: async (report) => new HealthCheckPorts({ report, retryDelayMs: () => 10 }),
       openNode: async (config) => this.#node(config),
       recordedStates: (config, snapshot, desired) =>
         recordedStates(this.#dataplanes(config), snapshot, desired, 0),
@@ -95,9 +107,25 @@ export class CliHarness implements Disposable {
     const before = process.env;
     process.env = { ...this.env };
     try {
-      return { exit: await runCli(argv, context, '0.0.0-test'), out, err };
+      return { exit: await runCli(argv, context, '0.0.0-test'), out, err: this.err };
     } finally {
       process.env = before;
+    }
+  }
+
+  /** As the kernel tells whoever watches. */
+  tellLinks(): void {
+    this.#tellLinks();
+  }
+
+  async *#linkNews(signal: AbortSignal): AsyncGenerator<void> {
+    const aborted = new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve()));
+    while (!signal.aborted) {
+      const told = new Promise<void>((resolve) => {
+        this.#tellLinks = resolve;
+      });
+      yield;
+      await Promise.race([told, aborted]);
     }
   }
 
@@ -120,6 +148,8 @@ export class CliHarness implements Disposable {
       hostAddresses: async (signal: AbortSignal) =>
         nodeAddressesOf(await dataplanes.addresses.observe(signal)),
       snapshot: (node: string, signal: AbortSignal) => observeSnapshot(dataplanes, node, signal),
+      watchLinks: (_: unknown, signal: AbortSignal) => this.#linkNews(signal),
+      drainCheckMs: () => null,
       ipvsInfo: async () => ({ version: '1.2.1', connectionTableSize: 4096 }),
       [Symbol.asyncDispose]: async () => undefined,
     };

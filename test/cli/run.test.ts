@@ -1,0 +1,149 @@
+import { once } from 'node:events';
+import { rmSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { parseIpAddress } from '../../src/model/address.ts';
+import { node, service, slice } from '../objects.ts';
+import { CliHarness, type Output } from './harness.ts';
+
+const A = { address: '10.244.1.20', node: 'n0' };
+const B = { address: '10.244.2.30', node: 'n1' };
+const SERVICE = service({ spec: { ports: [{ name: 'http', port: 80, nodePort: 30080 }] } });
+
+let cli: CliHarness;
+let stop: AbortController;
+let ended: Promise<Output> | undefined;
+let manifests: string;
+beforeEach(() => {
+  cli = new CliHarness();
+  stop = new AbortController();
+  cli.signal = stop.signal;
+  manifests = cli.file('all.json', [SERVICE, slice({ endpoints: [A, B] })]);
+});
+afterEach(async () => {
+  stop.abort();
+  await ended;
+  cli[Symbol.dispose]();
+});
+
+/** Starts it; audits and polls are hours away. */
+function run(...flags: string[]): Promise<Output> {
+  const config = cli.file('config.yaml', 'audit: { intervalSeconds: 36000 }');
+  ended = cli.run('run', '-f', manifests, '--config', config, ...flags);
+  return ended;
+}
+
+const said = (text: string) => vi.waitFor(() => expect(cli.err).toContain(text));
+const writes = () => [cli.ipvs.writes, cli.links.changes.length, cli.ledger.writes];
+
+describe('run', () => {
+  it('syncs, follows the files and ends with 0, leaving all as it is', async () => {
+    const output = run();
+    await said('synced: 5 added, 0 changed, 0 deleted (start)\n');
+    cli.file('all.json', [SERVICE, slice({ endpoints: [A] })]);
+    await said('synced: 0 added, 0 changed, 1 deleted (files changed)\n');
+    const before = writes();
+    stop.abort();
+    expect(await output).toMatchObject({ exit: 0, out: '' });
+    expect(writes()).toEqual(before);
+  });
+
+  it('keeps what it has while a file cannot be read, and says so once for each change', async () => {
+    void run();
+    await said('(start)');
+    const before = writes();
+    cli.file('all.json', '{ "kind": ');
+    await said('what was read before stays in force\n');
+    expect(cli.err.match(/failed: .*all\.json.*; what was read before stays in force\n/g)).toHaveLength(1);
+    rmSync(manifests);
+    await said(`failed: Cannot read ${manifests}: no such file; what was read before stays in force\n`);
+    cli.tellLinks();
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(writes()).toEqual(before);
+    cli.file('all.json', [SERVICE, slice({ endpoints: [B] })]);
+    await said('synced: 0 added, 0 changed, 1 deleted (files changed)\n');
+  });
+
+  it('makes a new address of the host a NodePort, and unmakes a lost one, without writing when idle', async () => {
+    cli.file('all.json', [SERVICE, slice({ endpoints: [A] }), node()]);
+    void run();
+    // The Node object's own address does not count where the host's are known.
+    await said('synced: 4 added, 0 changed, 0 deleted (start)\n');
+    const link = cli.links.foreignLink('eth0', null);
+    cli.links.foreignAddress(link, parseIpAddress('192.0.2.10') ?? expect.unreachable(), 24);
+    cli.tellLinks();
+    await said('synced: 2 added, 0 changed, 0 deleted (address notice)\n');
+    const before = writes();
+    cli.tellLinks();
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(writes()).toEqual(before);
+    await cli.links.change([{ change: 'deleteLink', linkIndex: link }]);
+    cli.tellLinks();
+    await said('synced: 0 added, 0 changed, 1 deleted (address notice)\n');
+  });
+
+  it('says what failed once, and tries again', async () => {
+    let refusals = 0;
+    cli.links.faults = {
+      before: (change) => {
+        if (!change.startsWith('addDummy')) return undefined;
+        refusals += 1;
+        return refusals < 6 ? 'EOPNOTSUPP' : undefined;
+      },
+    };
+    void run();
+    await said('failed: Cannot add link svcplane0: EOPNOTSUPP');
+    await said('(retry)');
+    expect(cli.err.match(/failed: Cannot add link/g)).toHaveLength(1);
+  });
+
+  it('answers at health check node ports', async () => {
+    const probe = createServer().listen(0, '127.0.0.1');
+    await once(probe, 'listening');
+    const address = probe.address();
+    const port = typeof address === 'object' && address ? address.port : 0;
+    probe.close();
+    await once(probe, 'close');
+    const balanced = service({
+      spec: { type: 'LoadBalancer', externalTrafficPolicy: 'Local', healthCheckNodePort: port },
+    });
+    cli.file('all.json', [balanced, slice({ endpoints: [A, B] })]);
+    void run();
+    const status = async () => (await fetch(`http://127.0.0.1:${port}/`)).status;
+    await vi.waitFor(async () => expect(await status()).toBe(200));
+    cli.file('all.json', [balanced, slice({ endpoints: [B] })]);
+    await vi.waitFor(async () => expect(await status()).toBe(503));
+    stop.abort();
+    await ended;
+    await expect(status()).rejects.toThrow();
+  });
+
+  it('is an error where it can never have worked', async () => {
+    const missing = await cli.run('run', '-f', 'nowhere.yaml');
+    expect(missing).toMatchObject({ exit: 1, err: 'svcplane: Cannot read nowhere.yaml: no such file\n' });
+    expect(await cli.run('run', '-f', '-')).toMatchObject({ exit: 1 });
+    expect(await cli.run('run')).toMatchObject({
+      exit: 1,
+      err: expect.stringContaining('Nothing to read'),
+    });
+    cli.ipvs.dump = () => Promise.reject(new Error('Cannot read the virtual servers of IPVS: EPERM'));
+    expect(await run()).toMatchObject({
+      exit: 1,
+      err: 'svcplane: Cannot read the virtual servers of IPVS: EPERM\n',
+    });
+  });
+
+  it('only tells of drift where audit.repair is false', async () => {
+    const config = cli.file('config.yaml', 'audit: { intervalSeconds: 1, repair: false }');
+    ended = cli.run('run', '-f', manifests, '--config', config);
+    await said('(start)');
+    const link = await cli.links.link('svcplane0');
+    await cli.links.change([{ change: 'deleteLink', linkIndex: link?.index ?? expect.unreachable() }]);
+    const before = writes();
+    await vi.waitFor(
+      () => expect(cli.err).toMatch(/drift: 2 added, .* by a repair \(audit.repair is false\)\n/),
+      5000,
+    );
+    expect(writes()).toEqual(before);
+  });
+});
