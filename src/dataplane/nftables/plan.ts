@@ -4,7 +4,7 @@ import { type NftablesOp, operation } from './ops.ts';
 import { type ChainRow, type ElementRow, type NftablesRows, type SetRow, sorted } from './rows.ts';
 import { CHAIN_NAMES, type RulesetOptions } from './rules.ts';
 import { declarationOf, SET_NAMES, type SetName } from './sets.ts';
-import { isInterval } from './text.ts';
+import { hex, isInterval } from './text.ts';
 
 /**
  * From observed to wanted rows. Elements are added before IPVS and addresses follow, and deleted after they have:
@@ -29,7 +29,13 @@ export function planNftables(observed: NftablesRows, wanted: NftablesRows): Plan
     }
     for (const [key, { mark, reason }, before] of changes.changed) {
       if (mark === null) continue;
-      make.push(operation({ op: 'setElement', table, set, key, mark }, reason, `${before} → ${mark}`));
+      make.push(
+        operation(
+          { op: 'setElement', table, set, key, mark },
+          reason,
+          `${before === null ? 'none' : hex(before)} → ${hex(mark)}`,
+        ),
+      );
     }
   }
   return { make, break: unmake, conflicts: [] };
