@@ -3,6 +3,7 @@ import { familyOf, type IpAddress, parseIpAddress } from '../model/address.ts';
 import { type Cidr, cidrContains, specialAddress } from '../model/cidr.ts';
 import type { DesiredState } from '../model/desired-state.ts';
 import { type Port, type Protocol, parsePort, parseProtocol } from '../model/port.ts';
+import { compareRejected, type Rejected } from '../model/rejected.ts';
 import { formatEndpoint, parseVirtualServerKey, type VirtualServerKey } from '../model/virtual-server.ts';
 import { type Candidate, type Connection, type Trace, type TraceRows, trace } from '../trace/trace.ts';
 import { type CliContext, EXIT, type ExitCode, UsageError } from './context.ts';
@@ -31,6 +32,8 @@ interface Explained {
   readonly trace: Trace;
   readonly rows: TraceRows;
   readonly desired: DesiredState;
+  /** What is not served at the destination. */
+  readonly rejected: readonly Rejected[];
 }
 
 /** Says what happens to one connection on a node that is as the manifests want it. */
@@ -58,7 +61,10 @@ export async function explainConnection(
   const rows = context.traceRows(config, desired);
   const connection = { ...asked, fromHost };
   const client = clientOf(connection, desired);
-  const explained = { connection, client, trace: trace(rows, connection), rows, desired };
+  const rejected = [...desired.rejected, ...context.projectSnapshot(config, desired).rejected]
+    .filter(({ reason }) => names(reason, connection.destination))
+    .sort(compareRejected);
+  const explained = { connection, client, trace: trace(rows, connection), rows, desired, rejected };
   await context.out(format === 'json' ? renderJson(explained) : renderText(explained));
   return EXIT.done;
 }
@@ -91,6 +97,12 @@ function parseAsked(given: GivenOptions): Asked {
   return { source, destination, protocol, port, incomingLink: textOption(given, 'inLink') };
 }
 
+/** Whether a sentence has the address as a word of its own, a port behind it or not. */
+function names(sentence: string, address: IpAddress): boolean {
+  const words = sentence.match(/[0-9a-f:.]*[0-9a-f]/g) ?? [];
+  return words.some((word) => word === address || word.replace(/:\d+$/, '') === address);
+}
+
 /** The node may also send from an address that it has for a Service. */
 function isOfHost(source: IpAddress, { nodeAddresses, virtualServers }: DesiredState): boolean {
   if (nodeAddresses.includes(source) || specialAddress(source) === 'loopback') return true;
@@ -105,7 +117,7 @@ function clientOf({ source, fromHost, incomingLink }: Connection, { node, podRan
   return within(podRanges.cluster) ? `pod range of another node${by}` : `outside the pod ranges${by}`;
 }
 
-function renderJson({ connection, client, trace: traced, desired, rows }: Explained): string {
+function renderJson({ connection, client, trace: traced, desired, rows, rejected }: Explained): string {
   const { incomingLink = null, ...rest } = connection;
   const { service = null, servicePort = null, exposure = null } = originOf(traced.virtualServer, rows) ?? {};
   const document = {
@@ -116,6 +128,7 @@ function renderJson({ connection, client, trace: traced, desired, rows }: Explai
     servicePort,
     exposure,
     ...traced,
+    rejected,
   };
   return `${JSON.stringify(document, null, 2)}\n`;
 }
@@ -125,7 +138,7 @@ function originOf(key: VirtualServerKey | null, { ipvs }: TraceRows) {
 }
 
 function renderText(explained: Explained): string {
-  const { connection, client, trace: traced, rows, desired } = explained;
+  const { connection, client, trace: traced, rows, desired, rejected } = explained;
   const { protocol, source, destination, port } = connection;
   const parts: readonly (readonly [string, readonly string[]])[] = [
     ['client', [client]],
@@ -133,6 +146,7 @@ function renderText(explained: Explained): string {
     ['virtual server', virtualServerLines(traced, rows)],
     ['candidates', traced.candidates.map((candidate) => candidateLine(candidate, traced, rows))],
     ['draining', traced.draining],
+    ['rejected', rejected.map(({ subject, reason }) => `${subject}: ${reason}`)],
     ['why', traced.steps],
   ];
   const lines = parts.flatMap(([name, values]) =>
