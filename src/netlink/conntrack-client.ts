@@ -36,9 +36,9 @@ export interface ConntrackTraffic {
 
 /**
  * Up to so many destinations the kernel looks for each by itself; of more it sends all flows of the protocol, once.
- * Measured with 100,000 flows.
+ * With 100,000 flows the second costs as much as 8 of the first on Linux 7.2 (UML), as 40 on an emulated 6.1.
  */
-const MAX_FILTERED_DUMPS = 8;
+const MAX_FILTERED_DUMPS = 16;
 const SLICE_MESSAGES = 256;
 /** As in client.ts: well below the send buffer. */
 const SLICE_BYTES = 64 * 1024;

@@ -53,20 +53,23 @@ export function decodeFlow(message: NetlinkMessage): FlowAttributes {
   return flowCodec.decode(message.source, message.payloadStart + NFGENMSG_BYTES, message.payloadEnd);
 }
 
-/** What a dump request carries for the kernel to filter by; a kernel before 5.8 filters by the family alone. */
+/**
+ * What a dump request carries for the kernel to filter by; a kernel before 5.8 filters by the family alone. Not by an
+ * IPv6 address: Linux takes the flows whose address is another (ctnetlink_filter_match_tuple negates ipv6_addr_cmp;
+ * seen on 6.1 and 7.2).
+ */
 export function filterAttributes({ protocol, destination }: FlowFilter): FlowAttributes {
   if (destination === null) {
     const original = { protocol: { number: protocol } };
     return { original, filter: { original: FILTER_FLAG.protocol } };
   }
   const { address, port } = destination;
-  const { destination: byAddress, protocol: byProtocol, destinationPort } = FILTER_FLAG;
+  const byPort = FILTER_FLAG.protocol | FILTER_FLAG.destinationPort;
+  const ports = { number: protocol, destinationPort: port };
+  if (address.length !== 4) return { original: { protocol: ports }, filter: { original: byPort } };
   return {
-    original: {
-      ip: address.length === 4 ? { ipv4Destination: address } : { ipv6Destination: address },
-      protocol: { number: protocol, destinationPort: port },
-    },
-    filter: { original: byAddress | byProtocol | destinationPort },
+    original: { ip: { ipv4Destination: address }, protocol: ports },
+    filter: { original: byPort | FILTER_FLAG.destination },
   };
 }
 

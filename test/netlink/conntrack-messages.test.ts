@@ -159,7 +159,7 @@ describe('locateFlow()', () => {
 });
 
 describe('filterAttributes()', () => {
-  test('compares protocol, destination and port, or the protocol alone', () => {
+  test('compares protocol, port and IPv4 destination, or the protocol alone', () => {
     const filter = { family: ipv4, protocol: 132, destination: null };
     expect(filterAttributes(filter)).toEqual({
       original: { protocol: { number: 132 } },
@@ -169,6 +169,11 @@ describe('filterAttributes()', () => {
     expect(filterAttributes({ ...filter, destination: { address, port: 53 } })).toEqual({
       original: { ip: { ipv4Destination: address }, protocol: { number: 132, destinationPort: 53 } },
       filter: { original: 0x2a },
+    });
+    const wide = new Uint8Array(16).fill(0xfd);
+    expect(filterAttributes({ ...filter, family: ipv6, destination: { address: wide, port: 53 } })).toEqual({
+      original: { protocol: { number: 132, destinationPort: 53 } },
+      filter: { original: 0x28 },
     });
   });
 });
