@@ -1,5 +1,9 @@
-import { describe } from 'vitest';
+import { describe, expect, it } from 'vitest';
+import { type VirtualServerKey, virtualServerKey } from '../../src/model/virtual-server.ts';
+import { prepareTrace } from '../../src/trace/trace.ts';
+import { desiredOf } from '../derive.ts';
 import { slice } from '../objects.ts';
+import { address, connectionOf, traceRowsOf } from './build.ts';
 import {
   type Case,
   CLOSED_CLUSTER_IP,
@@ -158,3 +162,60 @@ describe('trace() with policy Cluster', () => {
     { ...CONFIG, masqueradeAll: true },
   );
 });
+
+describe('trace() of source ranges', () => {
+  // Node n0 is among the sources, and sends from the VIP by itself.
+  const objects = [example({ loadBalancerSourceRanges: ['172.16.0.0/16', '192.0.2.7/32'] }), SLICE, NODE];
+  const trace = prepareTrace(traceRowsOf(desiredOf(objects, CONFIG), CONFIG));
+  it.each([
+    { connection: 'TCP 192.0.2.7 -> 203.0.113.9:80', verdict: 'inside', range: '192.0.2.7' },
+    { connection: 'TCP 192.0.2.8 -> 203.0.113.9:80', verdict: 'outside', range: undefined },
+    { connection: 'TCP 192.0.2.8 -> 198.51.100.7:80', verdict: 'none', range: undefined },
+    { connection: 'TCP 192.0.2.8 -> 203.0.113.9:81', verdict: 'none', range: undefined },
+    { connection: 'host TCP 172.16.0.5 -> 203.0.113.9:80', verdict: 'inside', range: '172.16.0.0/16' },
+    { connection: 'host TCP 203.0.113.9 -> 203.0.113.9:80', verdict: 'inside', range: '203.0.113.9' },
+  ])('$connection', ({ connection, verdict, range }) => {
+    const { sourceRange, admittedBy } = trace(connectionOf(connection));
+    expect(sourceRange).toBe(verdict);
+    expect(admittedBy?.split(' . ').at(-1)).toBe(range);
+  });
+});
+
+describe('trace() of firewall marks and weights', () => {
+  const rows = traceRowsOf(desiredOf([example(), SLICE, NODE], CONFIG), CONFIG);
+
+  it('names the mark, and the virtual server that it leads to', () => {
+    const inside = prepareTrace(rows)(connectionOf('TCP 10.244.1.99 -> 198.51.100.7:80'));
+    expect(inside.virtualServer).toBe(`FWM4 ${inside.mark}`);
+    expect(inside.mark).toBe(
+      desiredOf([example(), SLICE, NODE], CONFIG).insideMarks.get(keyOf('198.51.100.7')),
+    );
+    const outside = prepareTrace(rows)(connectionOf('TCP 192.0.2.7 -> 198.51.100.7:80'));
+    expect(outside).toMatchObject({ mark: null, virtualServer: keyOf('198.51.100.7') });
+  });
+
+  it('offers nothing to new connections that drains', () => {
+    const [key, weight] = [keyOf('198.51.100.7'), 0];
+    const row = rows.ipvs.virtualServers.get(key);
+    const realServers = new Map(
+      [...(row?.realServers ?? [])].map(([name, each]) => [
+        name,
+        { ...each, config: { ...each.config, weight } },
+      ]),
+    );
+    const virtualServers = new Map(rows.ipvs.virtualServers);
+    if (row) virtualServers.set(key, { ...row, realServers });
+    const trace = prepareTrace({ ...rows, ipvs: { ...rows.ipvs, virtualServers } });
+    expect(trace(connectionOf('TCP 192.0.2.7 -> 198.51.100.7:80'))).toMatchObject({
+      verdict: 'refused',
+      by: 'IPVS: no real server',
+      virtualServer: key,
+      candidates: [],
+      draining: ['10.244.1.20:8080'],
+    });
+  });
+});
+
+function keyOf(text: string): VirtualServerKey {
+  return virtualServerKey({ kind: 'address', address: address(text), port: 80, protocol: 'TCP' });
+}
