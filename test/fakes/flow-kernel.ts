@@ -14,6 +14,8 @@ export class FakeFlowKernel implements FlowKernel {
   flows: readonly Flow[];
   /** Whether the socket is broken. */
   broken = false;
+  /** The errno name for all requests, as of a kernel that does not show its flows. */
+  refusal: string | undefined;
 
   constructor(flows: readonly Flow[] = []) {
     this.flows = flows;
@@ -24,6 +26,7 @@ export class FakeFlowKernel implements FlowKernel {
     return frontends.map((stale): KernelAnswer => {
       if (signal.aborted) return { outcome: 'notAttempted' };
       this.writes += 1;
+      if (this.refusal !== undefined) return { outcome: 'refused', code: this.refusal };
       this.flows = this.flows.filter((flow) => !isStale(flow, stale));
       return { outcome: 'ok' };
     });

@@ -161,6 +161,17 @@ describe('applyIpvs()', () => {
     expect(world.ledger.read().staleFlows.size).toBe(0);
   });
 
+  it('keeps flows stale that the kernel refuses to show, and names the module that may be missing', async () => {
+    const dns = row('UDP 10.96.0.10:53', { realServers: [real('10.1.0.1:53')] });
+    const world = worldOf(rows([dns]));
+    world.flows.refusal = 'EINVAL';
+    const { refused } = await world.apply(opsBetween(rows([dns]), rows([])));
+    expect(refused.map(({ message }) => message)).toEqual([
+      'Cannot delete flows of UDP 10.96.0.10:53: EINVAL; this kernel does not show its flows: modprobe nf_conntrack_netlink',
+    ]);
+    expect(world.ledger.read().staleFlows).toEqual(new Set([dns.key]));
+  });
+
   it('enters stale flows before the kernel is changed, and deletes them after what makes them so', async () => {
     const dns = row('UDP 10.96.0.10:53', { realServers: [real('10.1.0.1:53')] });
     const mark = row('FWM4 17', { frontend: 'UDP 10.96.0.11:53', realServers: [real('10.1.0.1:53')] });
