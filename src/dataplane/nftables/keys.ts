@@ -1,7 +1,6 @@
 import { familyOf, type IpFamily, parseIpAddress } from '../../model/address.ts';
 import { unreachable } from '../../model/brand.ts';
 import { type Cidr, formatCidr, parseCidr } from '../../model/cidr.ts';
-import { parseProtocol } from '../../model/port.ts';
 import { declarationOf, type KeyPart, type SetName } from './sets.ts';
 
 /** What stands between the components of a key. */
@@ -54,6 +53,9 @@ export function fullLength(family: IpFamily): number {
 
 // include/uapi/linux/in.h IPPROTO_*
 const PROTOCOLS: ReadonlyMap<string, string> = new Map([
+  ['tcp', 'tcp'],
+  ['udp', 'udp'],
+  ['sctp', 'sctp'],
   ['6', 'tcp'],
   ['17', 'udp'],
   ['132', 'sctp'],
@@ -61,9 +63,8 @@ const PROTOCOLS: ReadonlyMap<string, string> = new Map([
 
 /** `tcp` for `tcp` and `6`; a protocol that no Service has is its number. @returns undefined if it is none */
 export function protocolText(text: string): string | undefined {
-  if (parseProtocol(text.toUpperCase()) !== undefined) return text.toLowerCase();
   const isNumber = /^(0|[1-9]\d{0,2})$/.test(text) && Number(text) < 2 ** 8;
-  return isNumber ? (PROTOCOLS.get(text) ?? text) : undefined;
+  return PROTOCOLS.get(text) ?? (isNumber ? text : undefined);
 }
 
 /** The components of an interval set's key: all before its range, the separator with them, and the range. */

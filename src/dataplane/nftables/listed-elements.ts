@@ -1,8 +1,9 @@
-import { parseIpAddress } from '../../model/address.ts';
+import { familyOf, type IpFamily, parseIpAddress } from '../../model/address.ts';
+import { unreachable } from '../../model/brand.ts';
 import { parseCidr } from '../../model/cidr.ts';
-import { isKeyOf, protocolText, rangeText, SEPARATOR } from './keys.ts';
+import { protocolText, rangeText, SEPARATOR } from './keys.ts';
 import type { ElementRow } from './rows.ts';
-import { declarationOf, isSetName, type KeyPart, type SetName } from './sets.ts';
+import { declarationOf, isSetName, type KeyPart } from './sets.ts';
 
 export interface ListedElements {
   readonly elements: ReadonlyMap<string, ElementRow>;
@@ -17,11 +18,11 @@ export interface ListedElements {
 export function observedElements(set: string, listed: unknown): ListedElements {
   const elements = new Map<string, ElementRow>();
   if (!isSetName(set)) return { elements, unreadable: undefined };
-  const { key: parts, value } = declarationOf(set);
+  const { key: parts, value, family } = declarationOf(set);
   let unreadable: string | undefined;
   for (const entry of Array.isArray(listed) ? listed : [listed]) {
     const [key, mark] = value === null ? [entry, null] : pairOf(entry);
-    const text = keyText(set, parts, key);
+    const text = keyText(parts, family, key);
     if (text !== undefined && (value === null || typeof mark === 'number')) {
       elements.set(text, { mark: typeof mark === 'number' ? mark : null, reason: '' });
     } else unreadable ??= JSON.stringify(entry).slice(0, 100);
@@ -33,29 +34,45 @@ function pairOf(entry: unknown): readonly [unknown, unknown] {
   return Array.isArray(entry) && entry.length === 2 ? [entry[0], entry[1]] : [undefined, undefined];
 }
 
-function keyText(set: SetName, parts: readonly KeyPart[], key: unknown): string | undefined {
+function keyText(parts: readonly KeyPart[], family: IpFamily, key: unknown): string | undefined {
   const components = isObject(key) && Array.isArray(key.concat) ? key.concat : [key];
   if (components.length !== parts.length) return undefined;
-  const text = components.map((component, i) => componentText(parts[i], component)).join(SEPARATOR);
-  return isKeyOf(set, text) ? text : undefined;
+  const texts: string[] = [];
+  for (const [i, part] of parts.entries()) {
+    const text = componentText(part, family, components[i]);
+    if (text === undefined) return undefined;
+    texts.push(text);
+  }
+  return texts.join(SEPARATOR);
 }
 
-/** "" if it is none. */
-function componentText(part: KeyPart | undefined, component: unknown): string {
+function componentText(part: KeyPart, family: IpFamily, component: unknown): string | undefined {
   switch (part) {
     case 'protocol':
-      return protocolText(String(component)) ?? '';
+      return protocolText(String(component));
     case 'port':
-      return String(component);
+      return isPort(component) ? String(component) : undefined;
+    case 'address':
+      return addressText(family, component);
+    case 'range':
+      return isObject(component) ? prefixText(family, component.prefix) : addressText(family, component);
     default:
-      return isObject(component) ? prefixText(component) : (parseIpAddress(component) ?? '');
+      return unreachable(part);
   }
 }
 
-function prefixText({ prefix }: Readonly<Record<string, unknown>>): string {
-  if (!isObject(prefix)) return '';
-  const range = parseCidr(`${prefix.addr}/${prefix.len}`);
-  return range ? rangeText(range) : '';
+function isPort(component: unknown): boolean {
+  return Number.isInteger(component) && Number(component) >= 0 && Number(component) < 2 ** 16;
+}
+
+function addressText(family: IpFamily, component: unknown): string | undefined {
+  const address = parseIpAddress(component);
+  return address !== undefined && familyOf(address) === family ? address : undefined;
+}
+
+function prefixText(family: IpFamily, prefix: unknown): string | undefined {
+  const range = isObject(prefix) ? parseCidr(`${prefix.addr}/${prefix.len}`) : undefined;
+  return range?.family === family ? rangeText(range) : undefined;
 }
 
 function isObject(value: unknown): value is Readonly<Record<string, unknown>> {

@@ -37,7 +37,7 @@ export function tableWith(
   options: Partial<NftablesOptions> = {},
 ): NftablesRows {
   const { rows } = project(desiredOf([]), { ...OPTIONS, ...options });
-  const { nftables } = toSnapshot(rows);
+  const { nftables } = toSnapshot({ ...rows, exists: true });
   const sets = Object.entries(elements).map(([name, some]) => ({ name, elements: some }));
   return { ...fromSnapshot({ nftables: { ...nftables, sets } }, rows), ruleset: rows.ruleset };
 }
