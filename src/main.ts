@@ -19,7 +19,6 @@ import { watchManifests } from './cluster/manifest-watch.ts';
 import { readManifests } from './cluster/manifests.ts';
 import type { Config } from './config.ts';
 import { openLinkKernel } from './dataplane/addresses/client.ts';
-import type { LinkKernel } from './dataplane/addresses/kernel.ts';
 import { nodeAddressesOf } from './dataplane/addresses/rows.ts';
 import { NOTICE_GROUPS, watchLinks } from './dataplane/addresses/watch.ts';
 import { NetlinkIpvsKernel } from './dataplane/ipvs/client.ts';
@@ -60,7 +59,7 @@ async function openNode(config: Config, access: 'read' | 'write'): Promise<NodeA
     notes: ledger.notes,
     hostAddresses: async (signal) => nodeAddressesOf(await dataplanes.addresses.observe(signal)),
     snapshot: (node, signal) => observeSnapshot(dataplanes, node, signal),
-    watchLinks: (desired, signal) => watchNode(links, config, dataplanes, desired, signal),
+    watchLinks: (desired, signal) => watchNode(config, dataplanes, desired, signal),
     drainCheckMs: () =>
       drainCheckMs(ledger.read().drains.values(), Date.now(), config.drainTimeoutSeconds * 1000),
     ipvsInfo: async () => readInfo(client),
@@ -70,7 +69,6 @@ async function openNode(config: Config, access: 'read' | 'write'): Promise<NodeA
 
 /** Listens before it yields for the first time. */
 async function* watchNode(
-  links: LinkKernel,
   config: Config,
   { addresses }: Dataplanes,
   desired: () => DesiredState | undefined,
@@ -78,6 +76,8 @@ async function* watchNode(
 ): AsyncGenerator<void> {
   const { NetlinkNotices } = await import('../native-bindings/netlink-notices.ts');
   const { NETLINK_ROUTE } = await import('../native-bindings/netlink-socket.ts');
+  // A socket of its own: the package mixes up a dump and another request that run at the same time.
+  await using links = openLinkKernel();
   await using notices = NetlinkNotices.open(NETLINK_ROUTE, Object.values(NOTICE_GROUPS));
   const stop = () => void notices[Symbol.asyncDispose]();
   if (signal.aborted) return;
