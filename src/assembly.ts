@@ -12,7 +12,14 @@ import { createIpvsDataplane, type IpvsResources } from './dataplane/ipvs/index.
 import type { IpvsOp } from './dataplane/ipvs/ops.ts';
 import type { IpvsRows } from './dataplane/ipvs/rows.ts';
 import { rowsFromSnapshot, snapshotVirtualServers } from './dataplane/ipvs/snapshot.ts';
-import { project as projectNftables } from './dataplane/nftables/project.ts';
+import { createNftablesDataplane } from './dataplane/nftables/index.ts';
+import type { NftablesKernel } from './dataplane/nftables/kernel.ts';
+import type { NftablesOp } from './dataplane/nftables/ops.ts';
+import type { NftablesRows } from './dataplane/nftables/rows.ts';
+import {
+  fromSnapshot as nftablesFromSnapshot,
+  toSnapshot as nftablesToSnapshot,
+} from './dataplane/nftables/snapshot.ts';
 import type { DesiredState } from './model/desired-state.ts';
 import { compareRejected } from './model/rejected.ts';
 import type { Snapshot } from './snapshot/snapshot.ts';
@@ -22,9 +29,11 @@ import type { Stages } from './sync/sync-once.ts';
 /** What the dataplanes reach the outside through. */
 export interface Resources extends IpvsResources {
   readonly links: LinkKernel;
+  readonly nftables: NftablesKernel;
 }
 
 export interface Dataplanes {
+  readonly nftables: Dataplane<NftablesRows, NftablesOp>;
   readonly ipvs: Dataplane<IpvsRows, IpvsOp>;
   readonly addresses: Dataplane<AddressRows, AddressOp>;
   /** The same, in make order. */
@@ -33,27 +42,33 @@ export interface Dataplanes {
 
 /** Wires the dataplanes as configured. */
 export function assembleDataplanes(config: Config, resources: Resources): Dataplanes {
+  const nftables = createNftablesDataplane(
+    { kernel: resources.nftables },
+    { ...config, table: config.nftablesTable },
+  );
   const ipvs = createIpvsDataplane(resources, { ...config, ipv6: true, defaultScheduler: config.scheduler });
   const addresses = addressesDataplane(resources.links, resources.ledger, config);
-  return { ipvs, addresses, stages: [stageOf(ipvs), stageOf(addresses)] };
+  // Rules before servers, servers before their address is local.
+  return { nftables, ipvs, addresses, stages: [stageOf(nftables), stageOf(ipvs), stageOf(addresses)] };
 }
 
 /** What `snapshot` records as the state of every dataplane; it records no sysctls, which count as right. */
 export function recordedStates(
-  { ipvs, addresses }: Dataplanes,
+  { nftables, ipvs, addresses }: Dataplanes,
   snapshot: Snapshot,
   desired: DesiredState,
   nowMs: number,
 ): readonly StageState[] {
-  const wantedAddresses = addresses.project(desired).rows;
   return [
+    stageState(nftables, nftablesFromSnapshot(snapshot, nftables.project(desired).rows)),
     stageState(ipvs, rowsFromSnapshot(snapshot.virtualServers, nowMs)),
-    stageState(addresses, addressesFromSnapshot(snapshot, wantedAddresses)),
+    stageState(addresses, addressesFromSnapshot(snapshot, addresses.project(desired).rows)),
   ];
 }
 
 /** The rows that `desired` means to the dataplanes; `rejected` has what they refuse. */
-export function projectSnapshot({ ipvs, addresses }: Dataplanes, desired: DesiredState): Snapshot {
+export function projectSnapshot({ nftables, ipvs, addresses }: Dataplanes, desired: DesiredState): Snapshot {
+  const rules = nftables.project(desired);
   const servers = ipvs.project(desired);
   const bound = addresses.project(desired);
   return {
@@ -61,14 +76,15 @@ export function projectSnapshot({ ipvs, addresses }: Dataplanes, desired: Desire
     node: desired.node,
     ...addressesToSnapshot(bound.rows),
     virtualServers: snapshotVirtualServers(servers.rows, 'desired'),
-    rejected: [...servers.refused, ...bound.refused].sort(compareRejected),
+    ...nftablesToSnapshot(rules.rows),
+    rejected: [...rules.refused, ...servers.refused, ...bound.refused].sort(compareRejected),
   };
 }
 
 /** The rows that `desired` means, with all that decides about connections. */
-export function traceRows({ ipvs, addresses }: Dataplanes, config: Config, desired: DesiredState) {
+export function traceRows({ nftables, ipvs, addresses }: Dataplanes, config: Config, desired: DesiredState) {
   return {
-    nftables: projectNftables(desired, { ...config, table: 'svcplane' }).rows,
+    nftables: nftables.project(desired).rows,
     ipvs: ipvs.project(desired).rows,
     addresses: addresses.project(desired).rows,
     nodeAddresses: desired.nodeAddresses,
@@ -78,10 +94,11 @@ export function traceRows({ ipvs, addresses }: Dataplanes, config: Config, desir
 
 /** What the kernel has. */
 export async function observeSnapshot(
-  { ipvs, addresses }: Dataplanes,
+  { nftables, ipvs, addresses }: Dataplanes,
   node: string,
   signal: AbortSignal,
 ): Promise<Snapshot> {
+  const rules = await nftables.observe(signal);
   const servers = await ipvs.observe(signal);
   const bound = await addresses.observe(signal);
   return {
@@ -89,6 +106,7 @@ export async function observeSnapshot(
     node,
     ...addressesToSnapshot(bound),
     virtualServers: snapshotVirtualServers(servers, 'observed'),
+    ...nftablesToSnapshot(rules),
     rejected: [],
   };
 }

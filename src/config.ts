@@ -1,71 +1,17 @@
 import * as v from 'valibot';
-import { parseIpAddress } from './model/address.ts';
-import { type Cidr, parseCidr } from './model/cidr.ts';
-import { isMarkBase } from './model/firewall-mark.ts';
-import { parseScheduler } from './model/scheduler.ts';
-
-/** A text that one of the model's parsers must accept. */
-function parsed<T>(parse: (text: string) => T | undefined, expectation: string) {
-  return v.pipe(
-    v.string(),
-    v.rawTransform<string, T>(({ dataset, addIssue, NEVER }) => {
-      const value = parse(dataset.value);
-      if (value !== undefined) return value;
-      addIssue({ message: `"${dataset.value}" is not ${expectation}` });
-      return NEVER;
-    }),
-  );
-}
-
-const address = parsed(parseIpAddress, 'an IP address');
-const cidr = parsed(parseCidr, 'a CIDR, such as 10.96.0.0/16');
-const scheduler = parsed(parseScheduler, 'an IPVS scheduler');
-
-/** Other services' interfaces: we never touch them, so that both can run on one node during a migration. */
-const FOREIGN_INTERFACES: readonly string[] = ['kube-ipvs0', 'kube-dummy-if'];
-
-const interfaceName = v.pipe(
-  v.string(),
-  v.regex(/^[^\s/:]{1,15}$/, 'must be a link name of 1 to 15 characters without blanks, / or :'),
-  v.check((name) => !FOREIGN_INTERFACES.includes(name), 'is the interface of another service proxy'),
-);
-
-const seconds = v.pipe(
-  v.number(),
-  v.integer('must be a whole number'),
-  v.minValue(0, 'must not be negative'),
-);
-const policies = v.picklist(['allowAll', 'allowList', 'deny']);
-const detectLocal = v.pipe(
-  v.string(),
-  v.regex(
-    /^(clusterCIDR|nodeCIDR|interfacePrefix:.+|bridge:.+)$/,
-    'must be clusterCIDR, nodeCIDR, interfacePrefix:NAME or bridge:NAME',
-  ),
-);
-
-/** `primary`, also in kube-proxy's way as the only item of the list, or ranges. */
-const primaryOrRanges = v.pipe(
-  v.union([v.string(), v.array(v.string())]),
-  v.rawTransform<string | string[], 'primary' | Cidr[]>(({ dataset, addIssue, NEVER }) => {
-    const items = [dataset.value].flat();
-    if (items.length === 1 && items[0] === 'primary') return 'primary';
-    const ranges = items.map((item) => parseCidr(item));
-    const bad = items.find((_, i) => ranges[i] === undefined);
-    if (bad === undefined) return ranges.flatMap((range) => range ?? []);
-    addIssue({ message: `"${bad}" is not a CIDR, nor is the whole primary` });
-    return NEVER;
-  }),
-);
-
-/** 0 in the upper byte is what every packet has that nobody marked. */
-const markBase = v.pipe(
-  v.number(),
-  v.integer('must be a whole number'),
-  v.check(isMarkBase, 'must be 0x01000000 to 0xff000000 in steps of 0x01000000'),
-);
-
-const bit = v.pipe(v.number(), v.integer('must be a whole number'), v.minValue(0), v.maxValue(31));
+import {
+  address,
+  bit,
+  cidr,
+  detectLocal,
+  interfaceName,
+  markBase,
+  policies,
+  primaryOrRanges,
+  scheduler,
+  seconds,
+  tableName,
+} from './config-values.ts';
 
 /** The configuration file; each default with its unit and reason. */
 const schema = v.strictObject({
@@ -91,6 +37,8 @@ const schema = v.strictObject({
   /** Pod ranges; empty: the Node's podCIDRs. */
   clusterCIDRs: v.optional(v.array(cidr), []),
   detectLocal: v.optional(detectLocal, 'clusterCIDR'),
+  /** Ours by name: whatever is in it is replaced. */
+  nftablesTable: v.optional(tableName, 'svcplane'),
   masqueradeAll: v.optional(v.boolean(), false),
   /** Bit of the connection mark for what is masqueraded; kube-proxy's 14 is one of the packet mark. */
   masqueradeBit: v.optional(bit, 27),

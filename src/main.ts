@@ -22,17 +22,21 @@ import { openLinkKernel } from './dataplane/addresses/client.ts';
 import { nodeAddressesOf } from './dataplane/addresses/rows.ts';
 import { NOTICE_GROUPS, watchLinks } from './dataplane/addresses/watch.ts';
 import { NetlinkIpvsKernel } from './dataplane/ipvs/client.ts';
+import { NetlinkFlowKernel } from './dataplane/ipvs/flow-client.ts';
 import type { IpvsKernel } from './dataplane/ipvs/kernel.ts';
 import { readSysctlFile } from './dataplane/ipvs/observe.ts';
 import { IPV6_SYSCTLS, SYSCTLS } from './dataplane/ipvs/sysctls.ts';
 import { EMPTY_LEDGER, type LedgerAccess } from './dataplane/ledger.ts';
 import { lockNode, openLedgerStore } from './dataplane/ledger-store.ts';
+import { LibraryNftablesKernel } from './dataplane/nftables/client.ts';
 import { forwardDrops } from './dataplane/nftables/forward-policy.ts';
+import type { NftablesKernel } from './dataplane/nftables/kernel.ts';
 import { directoryAbility, missingModules, moduleAbility } from './host.ts';
 import type { IpAddress } from './model/address.ts';
 import type { DesiredState } from './model/desired-state.ts';
 import { parseScheduler, SCHEDULERS, type Scheduler } from './model/scheduler.ts';
 import { GenlClient } from './netlink/client.ts';
+import { ConntrackClient } from './netlink/conntrack-client.ts';
 import { decodeInfo, getInfo } from './netlink/ipvs-messages.ts';
 import { FamilyNotFoundError, NetlinkRequestError } from './netlink/results.ts';
 import { delayAfter, LISTEN_BACKOFF } from './sync/backoff.ts';
@@ -43,16 +47,22 @@ const IPVS_FAMILY = 'IPVS';
 
 async function openNode(config: Config, access: 'read' | 'write'): Promise<NodeAccess> {
   // Loaded here, for the planning verbs start faster without it.
-  const { NETLINK_GENERIC, NetlinkSocket } = await import('../native-bindings/netlink-socket.ts');
+  const { NETLINK_GENERIC, NETLINK_NETFILTER, NetlinkSocket } = await import(
+    '../native-bindings/netlink-socket.ts'
+  );
+  const { NftablesContext } = await import('../native-bindings/nftables-library.ts');
   await using resources = new AsyncDisposableStack();
   const socket = resources.use(NetlinkSocket.open(NETLINK_GENERIC));
   const client = openIpvs(socket);
   const links = resources.use(openLinkKernel());
+  const tracking = new ConntrackClient(resources.use(NetlinkSocket.open(NETLINK_NETFILTER)));
+  const nftables = new LibraryNftablesKernel(resources.use(NftablesContext.open()));
   // Before the ledger is read: what another process enters until it ends must be in it.
   if (access === 'write') resources.use(await lockNode());
   const ledger = openLedgerStore(config.stateDirectory);
   const kernel = new NetlinkIpvsKernel(client, missingSchedulers());
-  const dataplanes = assembleDataplanes(config, { kernel, links, ledger, nowMs: Date.now });
+  const flows = new NetlinkFlowKernel(tracking);
+  const dataplanes = assembleDataplanes(config, { kernel, flows, links, nftables, ledger, nowMs: Date.now });
   const kept = resources.move();
   return {
     stages: dataplanes.stages,
@@ -129,8 +139,9 @@ function readInfo(client: GenlClient): { version: string; connectionTableSize: n
 /** Dataplanes that can project and plan, and have no kernel to observe or change. */
 function unconnected(config: Config): Dataplanes {
   const kernel: IpvsKernel = { dump: noKernel, has: noKernel, execute: noKernel };
+  const nftables: NftablesKernel = { list: noKernel, run: noKernel };
   const ledger: LedgerAccess = { read: () => EMPTY_LEDGER, update: () => undefined };
-  return assembleDataplanes(config, { kernel, links: openLinkKernel(), ledger, nowMs: Date.now });
+  return assembleDataplanes(config, { kernel, links: openLinkKernel(), nftables, ledger, nowMs: Date.now });
 }
 
 function noKernel(): never {

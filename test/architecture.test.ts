@@ -16,7 +16,7 @@ const RULES: readonly { readonly of: RegExp; readonly may: RegExp; readonly pack
   { of: /^src\/assembly\.ts$/, may: /^src\/(model|snapshot|dataplane|sync|config)/, packages: /^$/ },
   { of: /^src\/host\.ts$/, may: /^src\/cli\/doctor\.ts$/, packages: /^node:(fs|os|path)$/ },
   { of: /^src\/model\//, may: /^src\/model\//, packages: /^$/ },
-  { of: /^src\/config\.ts$/, may: /^src\/model\//, packages: /^valibot$/ },
+  { of: /^src\/config(-values)?\.ts$/, may: /^src\/(model\/|config-values\.ts$)/, packages: /^valibot$/ },
   { of: /^src\/netlink\//, may: /^src\/netlink\//, packages: /^node:(timers\/promises|os|util)$/ },
   { of: /^src\/snapshot\//, may: /^src\/(model|snapshot)\//, packages: /^(valibot|node:.*)$/ },
   { of: /^src\/cluster\//, may: /^src\/(model|cluster)\//, packages: /^(js-yaml|node:.*)$/ },

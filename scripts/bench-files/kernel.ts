@@ -1,5 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { NETLINK_GENERIC, NetlinkSocket } from '../../native-bindings/netlink-socket.ts';
+import { NftablesContext } from '../../native-bindings/nftables-library.ts';
 import { assembleDataplanes } from '../../src/assembly.ts';
 import { decodeObjects } from '../../src/cluster/decode.ts';
 import { parseConfig } from '../../src/config.ts';
@@ -7,6 +8,7 @@ import { openLinkKernel } from '../../src/dataplane/addresses/client.ts';
 import { NetlinkIpvsKernel } from '../../src/dataplane/ipvs/client.ts';
 import { snapshotVirtualServers } from '../../src/dataplane/ipvs/snapshot.ts';
 import { openLedgerStore } from '../../src/dataplane/ledger-store.ts';
+import { LibraryNftablesKernel } from '../../src/dataplane/nftables/client.ts';
 import { derive, nodeContext } from '../../src/desired/derive.ts';
 import { GenlClient } from '../../src/netlink/client.ts';
 import type { Transport } from '../../src/netlink/transport.ts';
@@ -22,15 +24,17 @@ const [tool, services = '1000'] = process.argv.slice(2);
 if (tool === 'warm') process.exit(0);
 const config = parseConfig({ stateDirectory: `/tmp/bench-${process.pid}` }, 'bench');
 const facts = decodeObjects(generateServices(Number(services), 5), 'n0');
-const options = { ...config, node: 'n0', nodeAddresses: null, hostAddresses: [] };
+const options = { ...config, node: 'n0', nodeAddresses: null, hostAddresses: [], followHost: false };
 const { desired } = derive(facts, nodeContext(facts, options));
 
 using socket = NetlinkSocket.open(NETLINK_GENERIC);
 const phase = { firstSendMs: Number.NaN, lastAnswerMs: Number.NaN };
 const client = GenlClient.open(timedTransport(socket), 'IPVS');
 await using links = openLinkKernel();
+using nftables = NftablesContext.open();
 const { ipvs } = assembleDataplanes(config, {
   kernel: new NetlinkIpvsKernel(client),
+  nftables: new LibraryNftablesKernel(nftables),
   links,
   ledger: openLedgerStore(config.stateDirectory),
   nowMs: Date.now,

@@ -56,7 +56,7 @@ interface Round {
 
 function planningRound(objects: ReturnType<typeof generateServices>): Round {
   const config = parseConfig({}, 'bench');
-  const options = { ...config, node: 'n0', nodeAddresses: null, hostAddresses: [] };
+  const options = { ...config, node: 'n0', nodeAddresses: null, hostAddresses: [], followHost: false };
   const { ipvs } = dataplanes();
   const [facts, decode] = timed(() => decodeObjects(objects, 'n0'));
   const context = nodeContext(facts, options);
@@ -92,6 +92,7 @@ function dataplanes(): Dataplanes {
   };
   return assembleDataplanes(parseConfig({}, 'bench'), {
     kernel: { dump: none, has: none, execute: none },
+    nftables: { list: none, run: none },
     links: openLinkKernel(),
     ledger: { read: () => EMPTY_LEDGER, update: () => undefined },
     nowMs: Date.now,

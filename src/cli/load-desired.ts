@@ -83,13 +83,6 @@ export function warnOfExposure(context: CliContext, config: Config, facts: Clust
         'set externalIPs.policy to allowList or deny\n',
     );
   }
-  const restricted = services.filter(({ loadBalancerSourceRanges: ranges }) => ranges !== null).length;
-  if (restricted > 0) {
-    context.err(
-      `warning: loadBalancerSourceRanges are not enforced by this version (Services: ${restricted}): ` +
-        'filter their addresses elsewhere\n',
-    );
-  }
 }
 
 /** How many rejections are listed before the rest is only counted. */

@@ -67,5 +67,12 @@ async function observe(
 
 async function recordedSnapshot(context: CliContext, config: Config, recorded: string): Promise<Snapshot> {
   if (recorded !== 'empty') return parseSnapshot(await context.readText(recorded), recorded);
-  return { version: 1, node: nodeNameOf(config, context), addresses: [], virtualServers: [], rejected: [] };
+  return {
+    version: 1,
+    node: nodeNameOf(config, context),
+    addresses: [],
+    virtualServers: [],
+    nftables: { table: config.nftablesTable, chains: [], sets: [] },
+    rejected: [],
+  };
 }

@@ -85,6 +85,13 @@ export const SETTINGS: readonly Setting[] = [
     help: 'clusterCIDR, nodeCIDR, interfacePrefix:NAME or bridge:NAME',
   },
   {
+    key: 'nftablesTable',
+    flags: '--nftables-table <name>',
+    env: 'SVCPLANE_NFTABLES_TABLE',
+    kind: 'text',
+    help: 'our nftables table of family inet',
+  },
+  {
     key: 'masqueradeAll',
     flags: '--masquerade-all [bool]',
     env: 'SVCPLANE_MASQUERADE_ALL',

@@ -21,6 +21,7 @@ import { HealthCheckPorts } from '../../src/status/http.ts';
 import { FakeIpvsKernel, FakeSysctls } from '../fakes/ipvs-kernel.ts';
 import { MemoryLedger } from '../fakes/ledger.ts';
 import { FakeLinkKernel } from '../fakes/link-kernel.ts';
+import { FakeNftablesKernel } from '../fakes/nftables-kernel.ts';
 
 export const HEALTHY_HOST: HostReport = {
   kernelRelease: '6.1.0',
@@ -51,6 +52,7 @@ export interface Output {
 /** The command line over kernels in memory: what one call does, the next one finds. */
 export class CliHarness implements Disposable {
   readonly ipvs = new FakeIpvsKernel();
+  readonly nftables = new FakeNftablesKernel();
   readonly links = new FakeLinkKernel();
   readonly ledger = new MemoryLedger();
   readonly sysctls = new FakeSysctls(Object.fromEntries(SYSCTL_NAMES.map((name) => [name, '1'])));
@@ -132,6 +134,7 @@ export class CliHarness implements Disposable {
   #dataplanes(config: Config) {
     return assembleDataplanes(config, {
       kernel: this.ipvs,
+      nftables: this.nftables,
       links: this.links,
       ledger: this.ledger,
       nowMs: () => 0,

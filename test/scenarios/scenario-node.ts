@@ -18,6 +18,7 @@ import { faulty, seededRandom } from '../fakes/faulty.ts';
 import { FakeIpvsKernel, FakeSysctls } from '../fakes/ipvs-kernel.ts';
 import { MemoryLedger } from '../fakes/ledger.ts';
 import { FakeLinkKernel } from '../fakes/link-kernel.ts';
+import { FakeNftablesKernel } from '../fakes/nftables-kernel.ts';
 import { parseIpvsadmLine } from './ipvsadm-lines.ts';
 import type { Action } from './scenario-file.ts';
 
@@ -44,6 +45,7 @@ type Objects = ReadonlyMap<string, RawObject>;
 export class ScenarioNode {
   readonly #circumstances: Circumstances;
   readonly #ipvs = new FakeIpvsKernel();
+  readonly #nftables = new FakeNftablesKernel();
   readonly #links = new FakeLinkKernel();
   readonly #sysctls = new FakeSysctls(Object.fromEntries(SYSCTL_NAMES.map((name) => [name, '0'])));
   readonly #ledger = new MemoryLedger();
@@ -69,6 +71,10 @@ export class ScenarioNode {
         lost: { outcome: 'unknown' },
       });
       const random = seededRandom(seed);
+      this.#nftables.faults = () =>
+        random() < FAULT_PROBABILITY
+          ? { outcome: 'refused', code: 'ENOMEM', message: 'no memory' }
+          : undefined;
       this.#links.faults = { before: () => (random() < FAULT_PROBABILITY ? 'ENOBUFS' : undefined) };
     }
     this.#links.foreignAddress(this.#links.foreignLink('eth0', null), '172.30.0.30' as IpAddress, 24);
@@ -155,6 +161,7 @@ export class ScenarioNode {
         has: (identity) => this.#ipvs.has(identity),
         execute: this.#execute,
       },
+      nftables: this.#nftables,
       links: this.#links,
       ledger: this.#ledger,
       nowMs: () => this.#nowMs,
@@ -188,6 +195,7 @@ export class ScenarioNode {
   async #checkQuiet(): Promise<void> {
     const writes = () => [
       this.#ipvs.writes,
+      this.#nftables.writes,
       this.#links.changes.length,
       this.#ledger.writes,
       ...this.#sysctls.values.values(),
@@ -205,6 +213,9 @@ export class ScenarioNode {
       ...snapshot.addresses.map((address) => `address ${address}`),
       ...(snapshot.routes ?? []).map((route) => `route ${route}`),
       ...renderIpvsadmSave(snapshot).split('\n').filter(Boolean),
+      ...(snapshot.nftables?.sets ?? []).flatMap(({ name, elements }) =>
+        elements.map((element) => `nft ${name} ${element}`),
+      ),
     ];
   }
 }

@@ -25,6 +25,7 @@ export function createNftablesDataplane(
   detectionOf(options.detectLocal);
   return {
     name: 'nftables',
+    isGate: true,
     project: (desired) => project(desired, options),
     observe: (signal) => observeNftables(kernel, options.table, signal),
     plan: (observed, wanted) => planNftables(observed, wanted),

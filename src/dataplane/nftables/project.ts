@@ -21,15 +21,17 @@ export interface NftablesOptions
   readonly excludeCIDRs: readonly Cidr[];
 }
 
-/** The table that `desired` means. */
+/** The table that `desired` means; none where nothing is served. */
 export function project(desired: DesiredState, options: NftablesOptions): Projection<NftablesRows> {
   const sets = new ElementSets();
   const ranges = closableRanges(desired, options.excludeCIDRs);
   addRanges(sets, ranges, desired.podRanges);
+  let served = 0;
   for (const virtualServer of desired.virtualServers.values()) {
     const { address } = virtualServer;
     if (options.excludeCIDRs.some((range) => cidrContains(range, address))) continue;
     addFrontend(sets, virtualServer, ranges, desired);
+    served += 1;
   }
   const detection = detectionOf(options.detectLocal);
   const knownPods = (['IPv4', 'IPv6'] as const).filter(
@@ -40,7 +42,7 @@ export function project(desired: DesiredState, options: NftablesOptions): Projec
   return {
     rows: {
       table: options.table,
-      exists: true,
+      exists: served > 0,
       sets: sets.rows(),
       chains: chainRows(ruleset),
       others: [],
@@ -131,7 +133,7 @@ function addFrontend(
   const mark = desired.insideMarks.get(key);
   if (mark !== undefined && inside.length > 0) sets.add('inside-marks', family, frontend, origin, mark);
   addSourceRanges(sets, virtualServer, desired.nodeAddresses);
-  addHairpins(sets, family, [...realServers, ...inside]);
+  addHairpins(sets, family, [...realServers, ...inside], desired.podRanges.node);
 }
 
 function addSourceRanges(
@@ -152,9 +154,16 @@ function addSourceRanges(
   for (const range of allowed) sets.add('allowed', family, `${frontend} . ${rangeText(range)}`, reason);
 }
 
-function addHairpins(sets: ElementSets, family: IpFamily, realServers: readonly RealServer[]): void {
+/** An endpoint that nobody has given a node is here, too, if its address is one of this node's pods. */
+function addHairpins(
+  sets: ElementSets,
+  family: IpFamily,
+  realServers: readonly RealServer[],
+  nodePods: readonly Cidr[],
+): void {
   for (const { address, local, origin } of realServers) {
-    if (local) sets.add('hairpin', family, `${address} . ${address}`, origin);
+    const here = local || nodePods.some((range) => cidrContains(range, address));
+    if (here) sets.add('hairpin', family, `${address} . ${address}`, origin);
   }
 }
 

@@ -14,22 +14,23 @@ export function retainNftablesAddresses(
   addresses: ReadonlySet<IpAddress>,
 ): NftablesRows {
   let sets: ReadonlyMap<SetName | string, SetRow> = wanted.sets;
+  let { exists } = wanted;
   for (const base of ['cluster-ips', 'vips'] as const satisfies readonly SetBase[]) {
     for (const family of ['IPv4', 'IPv6'] as const) {
       const name = setName(base, family);
       const [before, after] = [observed.sets.get(name), sets.get(name)];
       if (!before || !after) continue;
       const [had, has] = [coverage(before), coverage(after)];
-      const retained = [...addresses].filter(
-        (address) => familyOf(address) === family && had(address) && !has(address),
-      );
+      const known = [...addresses].filter((address) => familyOf(address) === family && had(address));
+      exists ||= known.length > 0;
+      const retained = known.filter((address) => !has(address));
       if (retained.length === 0) continue;
       const elements = new Map(after.elements);
       for (const address of retained) elements.set(address, RETAINED);
       sets = new Map(sets).set(name, { ...after, elements });
     }
   }
-  return sets === wanted.sets ? wanted : { ...wanted, sets };
+  return sets === wanted.sets && exists === wanted.exists ? wanted : { ...wanted, exists, sets };
 }
 
 const RETAINED: ElementRow = { mark: null, reason: 'connections to it still drain' };

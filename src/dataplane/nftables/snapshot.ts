@@ -16,9 +16,10 @@ import { parseRuleComment, ruleComment } from './text.ts';
 export type NftablesOfSnapshot = Pick<Snapshot, 'nftables'>;
 
 /** The table as a snapshot has it; one without chains and sets where there is none. */
-export function toSnapshot({ table, chains, sets, others }: NftablesRows): {
+export function toSnapshot({ table, exists, chains, sets, others }: NftablesRows): {
   readonly nftables: SnapshotNftables;
 } {
+  if (!exists) return { nftables: { table, chains: [], sets: [] } };
   const standard = emptySets();
   return {
     nftables: {
