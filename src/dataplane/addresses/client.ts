@@ -41,6 +41,8 @@ export interface HostLinkKernel extends LinkKernel, AsyncDisposable {
 /**
  * The links of this process's network namespace. Opens its socket, and loads the package behind it, at the first
  * request: whoever never asks pays nothing. A broken socket is replaced at the next request.
+ *
+ * One request at a time: the package takes the answer to another request for the end of a dump that runs meanwhile.
  */
 export function openLinkKernel(): HostLinkKernel {
   return new RtnetlinkClient();
