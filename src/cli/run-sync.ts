@@ -25,6 +25,8 @@ export class NodeSync {
   #facts: ClusterFacts;
   #last: { facts: ClusterFacts; addresses: readonly IpAddress[]; derivation: Derivation } | undefined;
   #hasSynced = false;
+  /** Whether the last sync that was free to change something has left nothing undone. */
+  #isRight = false;
 
   constructor(environment: RunEnvironment, facts: ClusterFacts) {
     this.#environment = environment;
@@ -48,20 +50,21 @@ export class NodeSync {
 
   /** @throws as the dataplanes, where the channel to the kernel is broken or the ledger can't be written */
   async sync(reasons: ReadonlySet<Reason>, signal: AbortSignal): Promise<SyncOutcome> {
-    const { node } = this.#environment;
-    let isDone = false;
+    const { config, node } = this.#environment;
+    const before = this.#isRight;
+    this.#isRight = false;
     try {
       const { desired } = await this.#derive(signal);
       const isAudit = reasons.size === 1 && reasons.has('audit');
-      isDone =
-        isAudit && !this.#environment.config.audit.repair
-          ? await this.#audit(desired, signal)
-          : await this.#repair(desired, reasons, signal);
+      if (isAudit && !config.audit.repair) {
+        await this.#audit(desired, signal);
+        this.#isRight = before;
+      } else this.#isRight = await this.#repair(desired, reasons, signal);
       this.#hasSynced = true;
     } finally {
-      if (!signal.aborted) this.#answer(isDone);
+      if (!signal.aborted) this.#answer(this.#isRight);
     }
-    return { isComplete: isDone, drainCheckMs: node.drainCheckMs() };
+    return { isComplete: this.#isRight, drainCheckMs: node.drainCheckMs() };
   }
 
   /** Anew only where something has changed, so that the same desired state costs nothing. */
@@ -87,10 +90,9 @@ export class NodeSync {
   }
 
   /** Only looks. Drift that is left on purpose is no failure. */
-  async #audit(desired: DesiredState, signal: AbortSignal): Promise<boolean> {
+  async #audit(desired: DesiredState, signal: AbortSignal): Promise<void> {
     const { node, journal } = this.#environment;
     journal.drifted(operationsOf(planSync(await observeStages(node.stages, signal), desired)));
-    return true;
   }
 
   #answer(isHealthy: boolean): void {

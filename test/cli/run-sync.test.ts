@@ -1,0 +1,97 @@
+import { describe, expect, it } from 'vitest';
+import type { CliContext, NodeAccess } from '../../src/cli/context.ts';
+import { RunJournal } from '../../src/cli/run-journal.ts';
+import { NodeSync } from '../../src/cli/run-sync.ts';
+import { decodeObjects } from '../../src/cluster/decode.ts';
+import { parseConfig } from '../../src/config.ts';
+import type { HealthChecks } from '../../src/status/http.ts';
+import type { Stage, StageOps } from '../../src/sync/stage.ts';
+import type { Reason } from '../../src/sync/trigger.ts';
+import { service } from '../objects.ts';
+
+const OP = { op: 'addLink', subject: 'link svcplane0', detail: '', reason: 'test' };
+
+/** A kernel that needs one operation for ever, and refuses it while `refuses`. */
+class Bench {
+  refuses = true;
+  readonly said: string[] = [];
+  readonly healthy: boolean[] = [];
+  readonly sync: NodeSync;
+
+  constructor(config: object) {
+    const context: Pick<CliContext, 'env' | 'hostname' | 'err'> = {
+      env: {},
+      hostname: 'n0',
+      err: (text) => void this.said.push(text),
+    };
+    const node: Pick<NodeAccess, 'stages' | 'hostAddresses' | 'drainCheckMs'> = {
+      stages: [this.#stage()],
+      hostAddresses: async () => [],
+      drainCheckMs: () => null,
+    };
+    const healthChecks = {
+      update: ({ isHealthy }: HealthChecks) => void this.healthy.push(isHealthy),
+      failures: () => [],
+      [Symbol.asyncDispose]: async () => undefined,
+    };
+    const whole = context as CliContext;
+    const journal = new RunJournal(whole);
+    const parsed = parseConfig(config, 'test');
+    this.sync = new NodeSync(
+      { context: whole, config: parsed, node: node as NodeAccess, healthChecks, journal },
+      decodeObjects([service()], 'n0'),
+    );
+  }
+
+  async run(...reasons: readonly Reason[]): Promise<boolean> {
+    return (await this.sync.sync(new Set(reasons), new AbortController().signal)).isComplete;
+  }
+
+  #stage(): Stage {
+    const none: StageOps = {
+      ops: [],
+      isGate: false,
+      apply: async () => ({ acknowledged: [], refused: [], notAttempted: [] }),
+    };
+    const one: StageOps = {
+      ...none,
+      ops: [OP],
+      apply: async () =>
+        this.refuses
+          ? { acknowledged: [], refused: [{ op: OP, code: 'EPERM', message: 'no' }], notAttempted: [] }
+          : { acknowledged: [OP], refused: [], notAttempted: [] },
+    };
+    const plan = { name: 'addresses', make: one, break: none, conflicts: [], refused: [] } as const;
+    const state = {
+      name: 'addresses',
+      canonical: () => '',
+      foreign: () => [],
+      drainingAddresses: () => new Set<never>(),
+      plan: () => plan,
+      teardown: () => plan,
+    } as const;
+    return { name: 'addresses', observe: async () => state, parse: () => none };
+  }
+}
+
+describe('NodeSync.sync()', () => {
+  it('answers for health by what the last sync has left undone', async () => {
+    const bench = new Bench({});
+    expect(await bench.run('start')).toBe(false);
+    bench.refuses = false;
+    expect(await bench.run('retry')).toBe(true);
+    expect(bench.healthy).toEqual([false, true]);
+    expect(bench.said.join('')).toBe('failed: no\nsynced: 1 added, 0 changed, 0 deleted (retry)\n');
+  });
+
+  it('does not take an audit that repairs nothing for a success', async () => {
+    const bench = new Bench({ audit: { repair: false } });
+    expect(await bench.run('start')).toBe(false);
+    expect(await bench.run('audit')).toBe(false);
+    expect(bench.healthy).toEqual([false, false]);
+    bench.refuses = false;
+    expect(await bench.run('audit', 'retry')).toBe(true);
+    expect(await bench.run('audit')).toBe(true);
+    expect(bench.healthy).toEqual([false, false, true, true]);
+  });
+});
