@@ -151,15 +151,16 @@ const NONE: ReadonlyMap<string, ElementRow> = new Map();
 /** Elements that go in the transaction that adds others, not after everything is made. */
 function goneAtOnce(set: SetName, { deleted, added }: SetChanges, wanted: NftablesRows): ReadonlySet<string> {
   if (!isInterval(declarationOf(set).key)) return new Set();
-  const overlapped = overlapping(
-    deleted,
-    added.map(([key]) => key),
-  );
-  if (set !== 'allowed4' && set !== 'allowed6') return overlapped;
+  if (set !== 'allowed4' && set !== 'allowed6') {
+    return overlapping(
+      deleted,
+      added.map(([key]) => key),
+    );
+  }
   // A source is shut out at once, but never from a frontend that is itself about to go, for its connections drain.
+  // So whatever overlaps a new range goes with it: nothing is allowed at a frontend that is not restricted.
   const restricted = wanted.sets.get(set === 'allowed4' ? 'restricted4' : 'restricted6')?.elements;
-  const shutOut = deleted.filter((key) => restricted?.has(frontendOf(key)));
-  return overlapped.union(new Set(shutOut));
+  return new Set(deleted.filter((key) => restricted?.has(frontendOf(key))));
 }
 
 function frontendOf(allowedKey: string): string {

@@ -14,16 +14,17 @@ export function retainNftablesAddresses(
   addresses: ReadonlySet<IpAddress>,
 ): NftablesRows {
   let sets: ReadonlyMap<SetName | string, SetRow> = wanted.sets;
-  let { exists } = wanted;
+  // Connections to a NodePort drain, too: without our chains the kernel would no longer translate what they masquerade.
+  const exists = wanted.exists || (observed.exists && addresses.size > 0);
   for (const base of ['cluster-ips', 'vips'] as const satisfies readonly SetBase[]) {
     for (const family of ['IPv4', 'IPv6'] as const) {
       const name = setName(base, family);
       const [before, after] = [observed.sets.get(name), sets.get(name)];
       if (!before || !after) continue;
       const [had, has] = [coverage(before), coverage(after)];
-      const known = [...addresses].filter((address) => familyOf(address) === family && had(address));
-      exists ||= known.length > 0;
-      const retained = known.filter((address) => !has(address));
+      const retained = [...addresses].filter(
+        (address) => familyOf(address) === family && had(address) && !has(address),
+      );
       if (retained.length === 0) continue;
       const elements = new Map(after.elements);
       for (const address of retained) elements.set(address, RETAINED);

@@ -14,6 +14,7 @@ const TABLE = 'svcplane';
 const FRONTEND = '203.0.113.9 . tcp . 80';
 const OTHER = '203.0.113.9 . tcp . 443';
 const EMPTY = tableWith({});
+const CONTENT = `${EMPTY.chains.size} chains, ${EMPTY.sets.size} sets`;
 
 function altered(change: Partial<NftablesRows>): NftablesRows {
   return { ...EMPTY, ...change, ruleset: null };
@@ -25,7 +26,7 @@ function rebuilt(name: string, change: Partial<NftablesRows>): PlanCase {
     name: `makes the table anew, its elements too, where ${name}`,
     observed: altered(change),
     wanted: tableWith({ vips4: ['203.0.113.9'] }),
-    make: ['setTable nft table inet svcplane: 9 chains, 20 sets', 'addElement nft vips4 203.0.113.9'],
+    make: [`setTable nft table inet svcplane: ${CONTENT}`, 'addElement nft vips4 203.0.113.9'],
   };
 }
 
@@ -42,7 +43,7 @@ export const PLAN_CASES: readonly PlanCase[] = [
       'cluster-ips6': ['fd00::/112'],
     }),
     make: [
-      'addTable nft table inet svcplane: 9 chains, 20 sets',
+      `addTable nft table inet svcplane: ${CONTENT}`,
       'addElement nft cluster-ips6 fd00::/112',
       'addElement nft vips4 203.0.113.10',
       'addElement nft vips4 203.0.113.9',

@@ -48,8 +48,17 @@ describe('retainNftablesAddresses()', () => {
       addresses: ['10.96.0.50', '2001:db8::9', '203.0.113.9'],
       retained: { 'cluster-ips4': ['10.96.0.0/16'], vips6: ['2001:db8::9'] },
     },
+    {
+      name: 'keeps the table while connections to a NodePort drain, though nothing is served',
+      observed: {},
+      wanted: null,
+      addresses: ['172.16.0.5'],
+      retained: {},
+    },
   ])('$name', ({ observed, wanted, addresses, retained }) => {
-    const rows = retainNftablesAddresses(tableWith(observed), tableWith(wanted), new Set(addresses.map(ip)));
-    expect(elementsOf(rows)).toEqual(retained);
+    const rows = { ...tableWith(wanted ?? {}), exists: wanted !== null };
+    const kept = retainNftablesAddresses(tableWith(observed), rows, new Set(addresses.map(ip)));
+    expect(kept.exists).toBe(true);
+    expect(elementsOf(kept)).toEqual(retained);
   });
 });
