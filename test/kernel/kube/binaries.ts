@@ -15,11 +15,16 @@ const CALLS: Readonly<Partial<Record<Program, readonly string[]>>> = {
   'kube-proxy': ['iptables', 'ip6tables', 'ipset'],
 };
 
-/** The path of a program that scripts/kube-binaries has built, or that is installed; undefined if it is not there. */
-export function findProgram(program: string): string | undefined {
-  const built = spawnSync(KUBE_BINARIES, ['--if-cached', program], { encoding: 'utf8' });
+/** The directory of a program that scripts/kube-binaries has built; none if it has not, or never builds it. */
+function directoryOf(program: string): readonly string[] {
+  if (!program.startsWith('kube')) return [];
+  const { stdout } = spawnSync(KUBE_BINARIES, ['--if-cached', program], { encoding: 'utf8' });
+  return [stdout.trim()];
+}
+
+function findProgram(program: string): string | undefined {
   const { KUBEBUILDER_ASSETS = '', PATH = '' } = process.env;
-  return [built.stdout.trim(), KUBEBUILDER_ASSETS, ...PATH.split(':')]
+  return [...directoryOf(program), KUBEBUILDER_ASSETS, ...PATH.split(':')]
     .filter((directory) => directory !== '')
     .map((directory) => join(directory, program))
     .find((path) => existsSync(path));

@@ -1,6 +1,8 @@
+import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { node, service, slice } from '../../objects.ts';
 import { createNamespace, type NetworkNamespace } from '../probe.ts';
+import { connectToApi } from './api-client.ts';
 import { type ApiServer, startApiServer, wireToApi } from './api-server.ts';
 import { describeWithKube } from './binaries.ts';
 import { type KubeProxy, startKubeProxy } from './kube-proxy.ts';
@@ -42,7 +44,7 @@ describeWithKube('kube-proxy', ['kube-apiserver', 'kube-proxy'], () => {
     namespace.run(['ip', 'address', 'add', `${NODE}/24`, 'dev', 'eth0']);
     namespace.run(['ip', 'link', 'set', 'eth0', 'up']);
     wireToApi(namespace, NODE);
-    api = parts.use(await startApiServer());
+    api = parts.use(await startApiServer({ users: ['stranger'] }));
     await api.apply([node({ addresses: [NODE] }), front, frontWith('10.244.1.20', '10.244.2.30')]);
     const clusterCIDR = '10.244.0.0/16';
     proxy = parts.use(await startKubeProxy({ namespace, nodeName: 'n0', apiServer: api, clusterCIDR }));
@@ -58,8 +60,16 @@ describeWithKube('kube-proxy', ['kube-apiserver', 'kube-proxy'], () => {
     });
 
     it('follows what the API server is told', async () => {
-      await api.apply([frontWith('10.244.2.30', '10.244.3.40')]);
+      await api.apply([front, frontWith('10.244.2.30', '10.244.3.40')]);
       await expect.poll(rows, { timeout: 60_000 }).toEqual(table('10.244.2.30', '10.244.3.40'));
+    });
+  });
+
+  describe('ApiServer.accessOf()', () => {
+    it('is that of a user without any right', async () => {
+      const { server, caFile, token } = api.accessOf('stranger');
+      using stranger = connectToApi(server, readFileSync(caFile, 'utf8'), token);
+      await expect(stranger.request('GET', '/api/v1/services')).rejects.toMatchObject({ status: 403 });
     });
   });
 
