@@ -13,6 +13,7 @@ import { canonical, type NftablesRows } from '../../src/dataplane/nftables/rows.
 import { desiredStates, nftablesOptions } from '../dataplane/nftables/arbitraries.ts';
 import { linesOf, OPTIONS, tableWith } from '../dataplane/nftables/build.ts';
 import { GOLDEN_DESIRED } from '../dataplane/nftables/goldens.ts';
+import { UNHURRIED } from './host.ts';
 import { run } from './probe.ts';
 
 const GOLDENS = join(import.meta.dirname, '../golden/nftables');
@@ -174,7 +175,7 @@ describe('nftables in the kernel', nftables, () => {
     expect(canonical(await observed())).toBe(canonical(wanted));
   });
 
-  it.each([10_000, 50_000])('figures at %i frontends', async (count) => {
+  it.each([10_000, 50_000])('figures at %i frontends', UNHURRIED, async (count) => {
     const frontends = Array.from(
       { length: count },
       (_, i) => `203.${i >> 16}.${(i >> 8) & 255}.${i & 255} . tcp . 80`,
