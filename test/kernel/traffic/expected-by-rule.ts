@@ -28,6 +28,15 @@ export function expectedByRule(lab: LabPlan, cell: Cell): Expectation {
   };
 }
 
+/** Whether the client counts as inside the cluster for policies of external frontends. */
+export function isInside(lab: LabPlan, cell: Cell): boolean {
+  return isOfNode(placeOf(clientOf(lab, cell), balancingNode(lab, cell)));
+}
+
+function isOfNode(place: Place): boolean {
+  return place === 'node' || place === 'pod';
+}
+
 /** What a client is to the node that balances its connection. */
 type Place = 'outside' | 'node' | 'pod' | 'pod of another node';
 
@@ -43,7 +52,7 @@ function placeOf(client: Attached, node: PlannedNode): Place {
  */
 function policyFor({ frontend, external, internal }: Cell, place: Place): Policy {
   if (frontend === 'ClusterIP') return internal;
-  return place === 'node' || place === 'pod' ? 'Cluster' : external;
+  return isOfNode(place) ? 'Cluster' : external;
 }
 
 function isMasqueraded({ frontend, external }: Cell, place: Place): boolean {

@@ -96,17 +96,15 @@ function expectationOf(
   if (verdict === 'refused' || verdict === 'delivered') return { kind: 'refused' };
   const config = virtualServer === null ? undefined : rows.ipvs.virtualServers.get(virtualServer)?.config;
   if (verdict !== 'balanced' || !config) return { kind: 'silence' };
+  if (candidates.some(({ stoppedBy }) => stoppedBy !== null)) return { kind: 'silence' };
+  // Nobody listens but on the target port, which a virtual server may miss.
+  if (candidates.some(({ port }) => port !== TARGET_PORT)) return { kind: 'refused' };
   return {
     kind: 'answered',
     oneServer: config.persistenceTimeoutSeconds !== null || BY_SOURCE.includes(config.scheduler),
-    answers: candidates.map(({ address, port, masquerade, stoppedBy }): Answer => {
+    answers: candidates.map(({ address, masquerade }): Answer => {
       const server = podsOf(lab).find((pod) => pod.addresses[family] === address);
-      if (!server || port !== TARGET_PORT || stoppedBy !== null) {
-        return {
-          server: `nobody at ${address} port ${port}${stoppedBy === null ? '' : ` (${stoppedBy})`}`,
-          source,
-        };
-      }
+      if (!server) throw new RangeError(`${address} is no pod of the lab`);
       const wayOut = server.node === node.name ? node.gateway : node.addresses;
       return { server: server.name, source: masquerade === null ? source : wayOut[family] };
     }),

@@ -2,7 +2,7 @@ import { FAMILIES } from './dual-stack.ts';
 import { podsOf } from './lab-plan.ts';
 import { type Cell, CLIENTS, requestsOf } from './matrix.ts';
 import { endpointPods, PROTOCOLS, TARGET_PORT } from './services.ts';
-import type { Outcome, Request, Sockets } from './sockets.ts';
+import type { ExchangeOptions, Outcome, Request, Sockets } from './sockets.ts';
 import type { Lab } from './topology.ts';
 
 /** What became of a cell's connections. */
@@ -44,13 +44,13 @@ export async function runCells(
   lab: Lab,
   sockets: Sockets,
   cells: readonly Cell[],
-  timeoutMs: number,
+  options: ExchangeOptions,
 ): Promise<readonly CellResult[]> {
   const results: CellResult[] = [];
   for (const client of CLIENTS) {
     const ofClient = cells.filter((cell) => cell.client === client);
     const requests = ofClient.map((cell) => requestsOf(lab, cell));
-    const outcomes = [...(await sockets.exchange(requests.flat(), { timeoutMs }))];
+    const outcomes = [...(await sockets.exchange(requests.flat(), options))];
     results.push(
       ...ofClient.map((cell, i) => ({ cell, outcomes: outcomes.splice(0, requests[i]?.length ?? 0) })),
     );

@@ -117,6 +117,9 @@ function nodeCommands(node: LabNode, nodes: readonly LabNode[]): readonly string
     ...node.pods.flatMap(({ name, namespace }) => [
       `link add ${name} type veth peer name eth0 netns ${namespace}`,
       `link set ${name} master cni0 up`,
+      // As CNI's bridge plugin does on request: with bridge-nf-call-iptables, which kubeadm asks for, the answer of
+      // a pod to itself is turned back on the bridge already, and does not leave by the port it came in.
+      `link set ${name} type bridge_slave hairpin on`,
     ]),
     ...nodes
       .filter((other) => other !== node)
