@@ -35,7 +35,7 @@ const CHANGED_MEANWHILE = 'somebody changed the table meanwhile; the next sync l
 const FIXES: { readonly [code: string]: string } = {
   EPERM:
     'run as root or with CAP_NET_ADMIN; or another process owns the table (nft list table shows "flags owner"): end it',
-  ENOENT: `${CHANGED_MEANWHILE}, unless this kernel lacks nft_reject_inet, nft_masq, nft_nat or nft_fib`,
+  ENOENT: `${CHANGED_MEANWHILE}, unless this kernel lacks nft_reject_inet, nft_masq, nft_nat or nft_ct`,
   EEXIST: CHANGED_MEANWHILE,
   EINVAL: 'the installed libnftables may be older than 1.0.6',
   EOPNOTSUPP: 'this kernel lacks a part of nf_tables: see what it says of CONFIG_NFT_*',
