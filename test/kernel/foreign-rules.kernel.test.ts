@@ -144,19 +144,34 @@ describeWithIpvs('rules and virtual servers of others', () => {
   }
 
   /** That all of it works, over new connections and over those held since before there was anything of ours. */
-  async function expectForeignIntact(): Promise<void> {
+  async function expectForeignAnswers(): Promise<void> {
     const asked = foreignQuestions();
     expect(await answersTo(asked)).toEqual(asked.map(({ name }) => `${name}: ${foreignPod.name}`));
     const direct = questions([{ name: 'pod', at: foreignPod.addresses, port: TARGET_PORT }]);
     const over = await held.ask(TIMEOUT_MS, () => answersTo(direct));
     expect(over).toEqual(Object.fromEntries(asked.map(({ name }) => [name, foreignPod.name])));
     counted.held += asked.length;
+  }
+
+  async function expectForeignIntact(): Promise<void> {
+    await expectForeignAnswers();
     const before = foreignState(node, isOurs);
     expect({ ...before, droppedPackets: 0 }).toEqual({ ...original, droppedPackets: 0 });
     const closed = questions([{ name: 'closed', at: node.addresses, port: CLOSED_PORT }]);
     expect(await answersTo(closed, SILENCE_MS)).toEqual(closed.map(({ name }) => `${name}: timeout`));
     const dropped = foreignState(node, isOurs).droppedPackets - before.droppedPackets;
     expect(dropped).toBeGreaterThanOrEqual(closed.length);
+  }
+
+  /** Lets svcplane change the node, and asks others all the time. */
+  async function expectForeignAnswersDuring(change: Promise<unknown>): Promise<void> {
+    const during = { over: false };
+    const ended = change.finally(() => {
+      during.over = true;
+    });
+    do await expectForeignAnswers();
+    while (!during.over);
+    await ended;
   }
 
   async function expectOursToWork(): Promise<void> {
@@ -175,7 +190,9 @@ describeWithIpvs('rules and virtual servers of others', () => {
     });
 
     it('while it applies, and after', async () => {
-      await svcplane.apply([service(1), service(2, { externalTrafficPolicy: 'Local' })]);
+      await expectForeignAnswersDuring(
+        svcplane.apply([service(1), service(2, { externalTrafficPolicy: 'Local' })]),
+      );
       expect(tableNames(node)).toContain('table inet svcplane');
       await expectOursToWork();
       await expectForeignIntact();
@@ -183,15 +200,16 @@ describeWithIpvs('rules and virtual servers of others', () => {
 
     it('after it applied something else', async () => {
       const added = [service(3), service(4, { externalTrafficPolicy: 'Local', endpoints: [] })];
-      await svcplane.apply([service(1), service(2, { externalTrafficPolicy: 'Local' }), ...added]);
+      const kept = [service(1), service(2, { externalTrafficPolicy: 'Local' })];
+      await expectForeignAnswersDuring(svcplane.apply([...kept, ...added]));
       await expectOursToWork();
       await expectForeignIntact();
-      await svcplane.apply([service(3)]);
+      await expectForeignAnswersDuring(svcplane.apply([service(3)]));
       await expectForeignIntact();
     });
 
     it('after cleanup, which leaves nothing of ours', async () => {
-      await svcplane.cleanup();
+      await expectForeignAnswersDuring(svcplane.cleanup());
       expect(tableNames(node)).not.toContain('table inet svcplane');
       expect(sysctlsOf(node)).toBe(originalSysctls);
       await expectForeignIntact();
