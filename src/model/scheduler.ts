@@ -21,6 +21,9 @@ export const SCHEDULERS = [
   'twos',
 ] as const;
 
+/** The same client gets the same real server, as long as there are the same ones. */
+export const SOURCE_HASH = 'sh' as Scheduler;
+
 /** @returns undefined if no Linux has a scheduler of that name */
 export function parseScheduler(name: unknown): Scheduler | undefined {
   return SCHEDULERS.some((scheduler) => scheduler === name) ? (name as Scheduler) : undefined;

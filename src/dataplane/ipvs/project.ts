@@ -2,6 +2,7 @@ import { familyOf } from '../../model/address.ts';
 import { type Cidr, cidrContains, formatCidr } from '../../model/cidr.ts';
 import type { DesiredState } from '../../model/desired-state.ts';
 import { compareRejected, type Rejected } from '../../model/rejected.ts';
+import { SOURCE_HASH } from '../../model/scheduler.ts';
 import {
   type RealServer,
   type RealServerKey,
@@ -16,6 +17,7 @@ import {
   NO_CONNECTIONS,
   type RealServerRow,
   type SysctlRow,
+  type VirtualServerConfig,
   type VirtualServerRow,
 } from './rows.ts';
 import { IPV6_SYSCTLS, STRICT_ARP_SYSCTLS, SYSCTLS } from './sysctls.ts';
@@ -91,13 +93,7 @@ export function projectFrontend(
   const row: VirtualServerRow = {
     key,
     identity: { kind: 'address', address, port, protocol },
-    config: {
-      scheduler: virtualServer.scheduler,
-      flags: 0,
-      persistenceTimeoutSeconds: virtualServer.persistenceTimeoutSeconds,
-      netmask: null,
-      persistenceEngine: null,
-    },
+    config: configOf(virtualServer, protocol === 'TCP' && port === FTP_CONTROL),
     realServers: new Map(virtualServer.realServers.map(projectRealServer)),
     owner: 'svcplane',
     origin: { service, servicePort, exposure, frontend: null },
@@ -109,11 +105,33 @@ export function projectFrontend(
     ...row,
     key: virtualServerKey(identity),
     identity,
+    config: configOf(
+      virtualServer,
+      insideRealServers.some((realServer) => realServer.port !== port),
+    ),
     realServers: new Map(insideRealServers.map(projectRealServer)),
     origin: { service, servicePort, exposure, frontend: key },
     reason: `${virtualServer.origin}, inside clients of ${key}`,
   };
   return [row, inside];
+}
+
+/** A persistent virtual server of this TCP port takes the address's data connections too: most of its ports. */
+const FTP_CONTROL = 21;
+
+/**
+ * @param keepsPorts whether persistence would keep a packet's port where the real server's should stand: clients of a
+ *   mark, and of FTP, are tied to a real server with all their ports. Then affinity is by a hash of the source.
+ * @see net/netfilter/ipvs/ip_vs_core.c ip_vs_sched_persist
+ */
+function configOf(
+  { scheduler, persistenceTimeoutSeconds }: VirtualServer,
+  keepsPorts: boolean,
+): VirtualServerConfig {
+  const config = { flags: 0, netmask: null, persistenceEngine: null };
+  return keepsPorts && persistenceTimeoutSeconds !== null
+    ? { ...config, scheduler: SOURCE_HASH, persistenceTimeoutSeconds: null }
+    : { ...config, scheduler, persistenceTimeoutSeconds };
 }
 
 /** A {@link projectFrontend} that gives the same objects again for the same virtual server with the same mark. */

@@ -38,14 +38,14 @@ describe('projectIpvs()', () => {
     });
   });
 
-  it('gives inside clients of a marked frontend a row of their own, alike but for its real servers', () => {
+  it('gives inside clients of a marked frontend a row of their own, by source hash where ports differ', () => {
     const { rows, refused } = projectIpvs(desiredState([LOCAL], { [LOCAL.key]: 0x53000007 }), ALL_OPTIONS);
     expect(refused).toEqual([]);
     expect(canonicalText({ ...rows, sysctls: null })).toBe(
       [
         'TCP 203.0.113.9:80 svcplane, scheduler wrr, persistent 600 s',
         '  -> 10.1.0.1:8080 weight 1',
-        'FWM4 1392508935 svcplane, scheduler wrr, persistent 600 s',
+        'FWM4 1392508935 svcplane, scheduler sh',
         '  -> 10.1.0.1:8080 weight 1',
         '  -> 10.1.0.2:8080 weight 1',
         '',
@@ -59,6 +59,27 @@ describe('projectIpvs()', () => {
       exposure: 'LoadBalancer',
       frontend: LOCAL.key,
     });
+  });
+
+  it('keeps the affinity of inside clients as it is where no port is changed', () => {
+    const samePort = [endpointOf('10.1.0.1:80'), endpointOf('10.1.0.2:80')];
+    const local = { ...LOCAL, realServers: samePort.slice(0, 1), insideRealServers: samePort };
+    const { rows } = projectIpvs(desiredState([local], { [local.key]: 0x53000007 }), ALL_OPTIONS);
+    for (const { config } of rows.virtualServers.values()) {
+      expect(config).toMatchObject({ scheduler: 'wrr', persistenceTimeoutSeconds: 600 });
+    }
+  });
+
+  it('gives FTP affinity by source hash: persistent, it would take most ports of the address', () => {
+    const configOf = (key: string) => {
+      const server = virtualServer(key, { persistenceTimeoutSeconds: 600, scheduler: scheduler('wrr') });
+      return [...projectIpvs(desiredState([server]), ALL_OPTIONS).rows.virtualServers.values()][0]?.config;
+    };
+    const hashed = { scheduler: 'sh', persistenceTimeoutSeconds: null };
+    const persistent = { scheduler: 'wrr', persistenceTimeoutSeconds: 600 };
+    expect(configOf('TCP 203.0.113.9:21')).toMatchObject(hashed);
+    expect(configOf('UDP 203.0.113.9:21')).toMatchObject(persistent);
+    expect(configOf('TCP 203.0.113.9:22')).toMatchObject(persistent);
   });
 
   it('gives no row for inside clients of a frontend that it refuses', () => {
