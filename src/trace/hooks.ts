@@ -14,7 +14,7 @@ export type Station =
       readonly side: 'source' | 'destination' | null;
     };
 
-const HOOKS: readonly Hook[] = ['prerouting', 'input', 'output', 'postrouting'];
+const HOOKS: readonly Hook[] = ['prerouting', 'input', 'forward', 'output', 'postrouting'];
 
 /** Where IPVS takes packets. @see net/netfilter/ipvs/ip_vs_core.c ip_vs_ops4, ip_vs_remote_request4, ip_vs_local_request4 */
 const IPVS: Readonly<Partial<Record<Hook, number>>> = { input: 99, output: -98 };
@@ -24,7 +24,7 @@ const IPVS: Readonly<Partial<Record<Hook, number>>> = { input: 99, output: -98 }
  * @see net/netfilter/nf_nat_proto.c nf_nat_ipv4_ops
  */
 export const NAT: Readonly<
-  Record<Hook, { readonly priority: number; readonly side: 'source' | 'destination' }>
+  Record<Exclude<Hook, 'forward'>, { readonly priority: number; readonly side: 'source' | 'destination' }>
 > = {
   prerouting: { priority: -100, side: 'destination' },
   output: { priority: -100, side: 'destination' },
@@ -41,7 +41,7 @@ export function stationsOf({ chains }: NftablesRows): ReadonlyMap<Hook, readonly
   for (const [name, { declaration }] of chains) {
     const hook = parseHook(name, declaration);
     if (hook === null) continue;
-    const { priority, side } = hook.type === 'nat' ? NAT[hook.hook] : { priority: hook.priority, side: null };
+    const { priority, side } = placeOf(name, hook);
     const station = { kind: 'chain', name, priority, side } as const;
     found.push({ hook: hook.hook, station, among: hook.priority });
   }
@@ -53,6 +53,12 @@ export function stationsOf({ chains }: NftablesRows): ReadonlyMap<Hook, readonly
   return new Map(
     HOOKS.map((hook) => [hook, found.filter((each) => each.hook === hook).map(({ station }) => station)]),
   );
+}
+
+function placeOf(name: string, { type, hook, priority }: ChainHook) {
+  if (type !== 'nat') return { priority, side: null };
+  if (hook !== 'forward') return NAT[hook];
+  throw new RangeError(`Cannot trace: chain ${name} does NAT where the kernel has none`);
 }
 
 /** The inverse of hookText: null for a chain that others jump to. */

@@ -151,7 +151,8 @@ class Path {
     }
     const ended = this.#pass('prerouting', packet, tell);
     if (ended) return ended;
-    return this.#route(packet, tell) ? this.#deliver(packet, tell) : this.#leave(packet, tell);
+    if (this.#route(packet, tell)) return this.#deliver(packet, tell);
+    return this.#pass('forward', packet, tell) ?? this.#leave(packet, tell);
   }
 
   /** From a process of this host. What it sends to the host itself comes in again through the loopback link. */
@@ -193,7 +194,7 @@ class Path {
           : this.#passChain(station, packet, tell);
       if (ended) return ended;
     }
-    packet.settled.add(NAT[hook].side);
+    if (hook !== 'forward') packet.settled.add(NAT[hook].side);
     return undefined;
   }
 

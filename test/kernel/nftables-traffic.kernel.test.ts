@@ -103,6 +103,8 @@ describeWithIpvs('traffic under the nftables ruleset', () => {
     );
     client.run(['ip', 'route', 'add', 'default', 'via', HOST]);
     pod.run(['ip', 'route', 'add', 'default', 'via', GATEWAY]);
+    // Where packets to no address of its own would go.
+    host.run(['ip', 'route', 'add', 'default', 'via', CLIENT]);
     host.run(['sysctl', '-qw', 'net.ipv4.ip_forward=1', 'net.ipv4.vs.conntrack=1']);
     host.run(['ip', 'link', 'add', 'svcplane0', 'type', 'dummy']);
     host.run(['ip', 'link', 'set', 'svcplane0', 'up']);
@@ -180,6 +182,7 @@ describeWithIpvs('traffic under the nftables ruleset', () => {
     { name: 'a VIP', address: VIP },
     { name: 'a ClusterIP', address: CLUSTER_IP },
     { name: 'an address of the range that no Service has', address: UNUSED_CLUSTER_IP },
+    { name: 'one that is not local either', address: '10.96.0.98' },
   ])('a port of no Service is closed on $name, though the host listens', ({ address }) => {
     for (const from of [client, pod, host]) {
       expect(tcp(from, address, 9999)).toBe('ECONNREFUSED');

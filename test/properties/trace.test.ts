@@ -53,11 +53,15 @@ function forAll(runs: number, property: (traced: Traced) => void): void {
 
 /** Endpoints or external addresses among the ClusterIPs: what is sent there is taken for sent to a ClusterIP. */
 function hasOthersAmongClusterIPs({ serviceCIDRs, virtualServers }: DesiredState): boolean {
-  return [...virtualServers.values()].some(({ address: own, exposure, realServers, insideRealServers }) =>
+  const servers = [...virtualServers.values()];
+  const clusterIPs = new Set(
+    servers.filter(({ exposure }) => exposure === 'ClusterIP').map((server) => server.address),
+  );
+  return servers.some(({ address: own, exposure, realServers, insideRealServers }) =>
     [
       ...(exposure === 'ClusterIP' ? [] : [own]),
       ...[...realServers, ...(insideRealServers ?? [])].map((server) => server.address),
-    ].some((each) => serviceCIDRs.some((range) => cidrContains(range, each))),
+    ].some((each) => clusterIPs.has(each) || serviceCIDRs.some((range) => cidrContains(range, each))),
   );
 }
 
@@ -99,8 +103,9 @@ function isAdmitted(frontend: VirtualServer, connection: Connection, desired: De
   return nodeIs && connection.source === own;
 }
 
-/** As one Service or another has it: endpoints of the same address may differ in that. */
-function isLocal(source: IpAddress, { virtualServers }: DesiredState): boolean {
+/** By its address, or as one Service or another has it: endpoints of the same address may differ in that. */
+function isLocal(source: IpAddress, { virtualServers, podRanges }: DesiredState): boolean {
+  if (podRanges.node.some((range) => cidrContains(range, source))) return true;
   return [...virtualServers.values()]
     .flatMap(({ realServers, insideRealServers }) => [...realServers, ...(insideRealServers ?? [])])
     .some((server) => server.local && server.address === source);

@@ -123,8 +123,8 @@ describe('chainWalker()', () => {
     },
     {
       name: 'a hook',
-      nftables: chainsOf({ f: { hook: 'type filter hook forward priority 0', rules: [] } }),
-      error: 'chain f is declared as type filter hook forward priority 0',
+      nftables: chainsOf({ f: { hook: 'type filter hook ingress priority 0', rules: [] } }),
+      error: 'chain f is declared as type filter hook ingress priority 0',
     },
     {
       name: 'a chain',

@@ -100,7 +100,7 @@ describe('trace() of what no Service has', () => {
       {
         name: 'ClusterIP that is not bound',
         connection: 'TCP 10.244.1.99 -> 10.96.0.99:80',
-        outcome: 'passed',
+        outcome: CLOSED_CLUSTER_IP,
       },
       { name: 'port of the node', connection: 'TCP 192.0.2.7 -> 172.16.0.5:22', outcome: 'delivered' },
       { name: 'port of the node', connection: 'host TCP 172.16.0.5 -> 10.244.1.1:22', outcome: 'delivered' },

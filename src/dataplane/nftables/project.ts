@@ -26,13 +26,11 @@ export function project(desired: DesiredState, options: NftablesOptions): Projec
   const sets = new ElementSets();
   const ranges = closableRanges(desired, options.excludeCIDRs);
   addRanges(sets, ranges, desired.podRanges);
-  let served = 0;
-  for (const virtualServer of desired.virtualServers.values()) {
-    const { address } = virtualServer;
-    if (options.excludeCIDRs.some((range) => cidrContains(range, address))) continue;
-    addFrontend(sets, virtualServer, ranges, desired);
-    served += 1;
-  }
+  const served = [...desired.virtualServers.values()].filter(
+    ({ address }) => !options.excludeCIDRs.some((range) => cidrContains(range, address)),
+  );
+  for (const virtualServer of served) addFrontend(sets, virtualServer, desired);
+  addAddresses(sets, served, ranges);
   const detection = detectionOf(options.detectLocal);
   const knownPods = (['IPv4', 'IPv6'] as const).filter(
     (family) => detection.by === 'sources' && sets.has(detection.of, family),
@@ -42,7 +40,7 @@ export function project(desired: DesiredState, options: NftablesOptions): Projec
   return {
     rows: {
       table: options.table,
-      exists: served > 0,
+      exists: served.length > 0,
       sets: sets.rows(),
       chains: chainRows(ruleset),
       others: [],
@@ -112,20 +110,30 @@ function closableRanges(
   );
 }
 
-function addFrontend(
+/** The addresses that are local for Services alone. One that is a ClusterIP, too, counts as that. */
+function addAddresses(
   sets: ElementSets,
-  virtualServer: VirtualServer,
+  served: readonly VirtualServer[],
   serviceCIDRs: readonly Cidr[],
-  desired: DesiredState,
 ): void {
-  const { key, address, exposure, trafficPolicy, bindAddress, realServers, origin } = virtualServer;
+  const clusterIPs = new Set<IpAddress>();
+  for (const { address, exposure, bindAddress, origin } of served) {
+    if (exposure !== 'ClusterIP' || !bindAddress) continue;
+    clusterIPs.add(address);
+    const inRange = serviceCIDRs.some((range) => cidrContains(range, address));
+    if (!inRange) sets.add('cluster-ips', familyOf(address), address, origin);
+  }
+  for (const { address, exposure, bindAddress, origin } of served) {
+    if (exposure === 'ClusterIP' || !bindAddress || clusterIPs.has(address)) continue;
+    sets.add('vips', familyOf(address), address, origin);
+  }
+}
+
+function addFrontend(sets: ElementSets, virtualServer: VirtualServer, desired: DesiredState): void {
+  const { key, address, exposure, trafficPolicy, realServers, origin } = virtualServer;
   const family = familyOf(address);
   const frontend = frontendText(virtualServer);
   const inside = virtualServer.insideRealServers ?? [];
-  if (exposure === 'ClusterIP') {
-    const inRange = serviceCIDRs.some((range) => cidrContains(range, address));
-    if (!inRange && bindAddress) sets.add('cluster-ips', family, address, origin);
-  } else if (bindAddress) sets.add('vips', family, address, origin);
   if (exposure !== 'ClusterIP' && trafficPolicy === 'Cluster') {
     sets.add('masquerade', family, frontend, origin);
   }

@@ -42,7 +42,7 @@ export interface Rule {
 /** Where the kernel enters a chain. */
 export interface ChainHook {
   readonly type: 'filter' | 'nat' | 'route';
-  readonly hook: 'prerouting' | 'input' | 'output' | 'postrouting';
+  readonly hook: 'prerouting' | 'input' | 'forward' | 'output' | 'postrouting';
   readonly priority: number;
 }
 
@@ -62,6 +62,8 @@ export const CHAIN_NAMES = [
   'output',
   'input',
   'closed-ports',
+  'unused-forward',
+  'unused-output',
   'postrouting',
 ] as const;
 

@@ -58,6 +58,16 @@ export function ruleset(options: RulesetOptions): readonly Chain[] {
       rules: closedPorts(),
     },
     {
+      name: 'unused-forward',
+      hook: { type: 'filter', hook: 'forward', priority: FILTER },
+      rules: unusedClusterIPs(),
+    },
+    {
+      name: 'unused-output',
+      hook: { type: 'filter', hook: 'output', priority: FILTER },
+      rules: unusedClusterIPs(),
+    },
+    {
       name: 'postrouting',
       hook: { type: 'nat', hook: 'postrouting', priority: SRCNAT },
       rules: [
@@ -113,7 +123,9 @@ function keepDestination(family: IpFamily): readonly Rule[] {
 
 function prerouting(family: IpFamily, options: RulesetOptions): readonly Rule[] {
   const { detection, knownPods, masqueradeAll } = options;
-  const toClusterIP = [NEW, inSet('cluster-ips', 'destination')];
+  // A load balancer address may lie in the range, and its clients keep their source with policy Local.
+  const noVip: Match = { match: 'notMember', fields: ['destination'], of: 'vips' };
+  const toClusterIP = [NEW, inSet('cluster-ips', 'destination'), noVip];
   const known = detection.by === 'link' || knownPods.includes(family);
   return [
     rule('inside clients: pods of this node', family, [fromPodOfThisNode(detection)], {
@@ -160,7 +172,6 @@ function refuseEmpty(family: IpFamily): Rule {
 }
 
 function closedPorts(): readonly Rule[] {
-  const known = { match: 'connection', anyOf: ['established', 'related'] } as const;
   const closed = (family: IpFamily): readonly Rule[] => [
     rule(
       'port of no Service on a ClusterIP',
@@ -170,7 +181,22 @@ function closedPorts(): readonly Rule[] {
     ),
     rule('port of no Service on a VIP', family, [BALANCED, inSet('vips', 'destination')], REFUSE),
   ];
-  return [rule('connections under way', null, [known], { verdict: 'accept' }), ...both(closed)];
+  return [underWay(), ...both(closed)];
+}
+
+/** An address of the range that no Service has is not local where ClusterIPs are bound one by one. */
+function unusedClusterIPs(): readonly Rule[] {
+  return [underWay(), ...both((family) => [closedClusterIP(family)])];
+}
+
+function closedClusterIP(family: IpFamily): Rule {
+  const toClusterIP = [BALANCED, inSet('cluster-ips', 'destination')];
+  return rule('port of no Service on a ClusterIP', family, toClusterIP, REFUSE);
+}
+
+function underWay(): Rule {
+  const known = { match: 'connection', anyOf: ['established', 'related'] } as const;
+  return rule('connections under way', null, [known], { verdict: 'accept' });
 }
 
 function hairpin(family: IpFamily): readonly Rule[] {
