@@ -10,7 +10,7 @@ import {
 } from '../desired/endpoints.ts';
 import type { NodeContext } from '../desired/frontends.ts';
 import { familyOf, type IpFamily } from '../model/address.ts';
-import { formatEndpoint, realServerKey, type VirtualServer } from '../model/virtual-server.ts';
+import { formatEndpoint, type RealServer, realServerKey, type VirtualServer } from '../model/virtual-server.ts';
 import { EXIT, type ExitCode, UsageError } from './context.ts';
 import { asksForConnection, explainConnection } from './explain-connection.ts';
 import { loadDesired } from './load-desired.ts';
@@ -109,16 +109,28 @@ function explainPort(
 }
 
 function describe(virtualServer: VirtualServer): string {
-  const { exposure, key, scheduler, persistenceTimeoutSeconds, trafficPolicy, realServers, bindAddress } =
-    virtualServer;
-  const targets = realServers.map((realServer) => realServerKey(realServer)).join(' ');
+  const { exposure, key, scheduler, persistenceTimeoutSeconds, trafficPolicy, realServers } = virtualServer;
   return [
     `${exposure} ${key} ${scheduler}`,
     ...(persistenceTimeoutSeconds === null ? [] : [`affinity ${persistenceTimeoutSeconds} s`]),
     `policy ${trafficPolicy}`,
-    ...(exposure !== 'NodePort' && !bindAddress ? ['an address of this node, not bound'] : []),
-    realServers.length === 0 ? 'no endpoint: connections are refused' : `-> ${targets}`,
+    ...placeOf(virtualServer),
+    targetsOf(realServers),
+    ...(virtualServer.insideRealServers
+      ? [`inside clients ${targetsOf(virtualServer.insideRealServers)}`]
+      : []),
   ].join(', ');
+}
+
+/** Where an address is that is not bound here. */
+function placeOf({ exposure, bindAddress, otherNode }: VirtualServer): string[] {
+  if (otherNode !== null) return [`an address of node ${otherNode}, where its packets go`];
+  return exposure !== 'NodePort' && !bindAddress ? ['an address of this node, not bound'] : [];
+}
+
+function targetsOf(realServers: readonly RealServer[]): string {
+  if (realServers.length === 0) return 'no endpoint: connections are refused';
+  return `-> ${realServers.map((realServer) => realServerKey(realServer)).join(' ')}`;
 }
 
 function explainEndpoints(

@@ -1,3 +1,4 @@
+import type { IpAddress } from '../model/address.ts';
 import { type Cidr, formatCidr } from '../model/cidr.ts';
 import type { Rejected } from '../model/rejected.ts';
 import { compareText } from '../model/rejected.ts';
@@ -26,13 +27,14 @@ interface Collected {
   readonly endpoints: Map<string, readonly EndpointSliceFacts[]>;
   readonly serviceCIDRs: Map<string, Cidr>;
   node: NodeFacts | null;
+  readonly otherNodes: Map<IpAddress, string>;
   readonly rejected: Rejected[];
 }
 
 /**
  * Turns API objects, in the order they were read, into facts. One bad object does not stop the others. An object
  * defined twice counts as `kubectl apply` would have it: the later one stands.
- * @param nodeName the Node of this name is the own one; others are passed over
+ * @param nodeName the Node of this name is the own one; of others the addresses count
  */
 export function decodeObjects(objects: Iterable<RawObject>, nodeName: string): ClusterFacts {
   const collected: Collected = {
@@ -42,6 +44,7 @@ export function decodeObjects(objects: Iterable<RawObject>, nodeName: string): C
     endpoints: new Map(),
     serviceCIDRs: new Map(),
     node: null,
+    otherNodes: new Map(),
     rejected: [],
   };
   for (const [key, { kind, object }] of latestByIdentity(objects, collected.rejected)) {
@@ -50,11 +53,12 @@ export function decodeObjects(objects: Iterable<RawObject>, nodeName: string): C
     };
     decodeInto(collected, key, kind, object, nodeName, reject);
   }
-  const { services, node, rejected } = collected;
+  const { services, node, otherNodes, rejected } = collected;
   return {
     services,
     slices: joinSlices(collected),
     node,
+    otherNodes,
     serviceCIDRs: [...collected.serviceCIDRs.values()],
     rejected,
   };
@@ -122,7 +126,13 @@ function decodeInto(
   } else if (kind === 'Endpoints') into.endpoints.set(key, decodeEndpoints(object, reject));
   else if (kind === 'ServiceCIDR') {
     for (const cidr of decodeServiceCIDR(object, reject)) into.serviceCIDRs.set(formatCidr(cidr), cidr);
-  } else if (namespacedName(object)?.name === nodeName) into.node = decodeNode(object, reject);
+  } else {
+    const isOwn = namespacedName(object)?.name === nodeName;
+    // What is wrong with another node is for that node to say.
+    const node = decodeNode(object, isOwn ? reject : () => undefined);
+    if (isOwn) into.node = node;
+    else if (node) for (const address of node.addresses) into.otherNodes.set(address, node.name);
+  }
 }
 
 /** By Service; a core/v1 Endpoints counts only where its Service has no slice at all. */

@@ -84,6 +84,8 @@ export interface ClusterFacts {
   readonly slices: ReadonlyMap<string, readonly EndpointSliceFacts[]>;
   /** null where no Node object of our name was read */
   readonly node: NodeFacts | null;
+  /** Names of the other Nodes that were read, by their addresses. */
+  readonly otherNodes: ReadonlyMap<IpAddress, string>;
   readonly serviceCIDRs: readonly Cidr[];
   readonly rejected: readonly Rejected[];
 }

@@ -102,6 +102,7 @@ export function nodeContext(facts: ClusterFacts, options: DeriveOptions): NodeCo
     nodePortAddresses: nodePortAddresses(facts, options),
     loopbackRanges: loopbackRanges(options),
     ownAddresses: new Set([...own, ...options.hostAddresses]),
+    otherNodes: facts.otherNodes,
     podRanges: podRanges(facts, options),
     firewallMarkBase: options.firewallMarkBase,
   };

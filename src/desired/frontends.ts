@@ -19,6 +19,8 @@ export interface NodeContext extends Locality {
   readonly loopbackRanges: readonly Cidr[];
   /** Addresses that other links than ours have: served, never bound. */
   readonly ownAddresses: ReadonlySet<IpAddress>;
+  /** Names of other nodes by their addresses: made local here, those nodes would be out of reach. */
+  readonly otherNodes: ReadonlyMap<IpAddress, string>;
   readonly podRanges: PodRanges;
   readonly firewallMarkBase: number;
 }
@@ -113,6 +115,8 @@ function virtualServerOf(
   const internal = exposure === 'ClusterIP';
   const trafficPolicy = internal ? service.internalTrafficPolicy : service.externalTrafficPolicy;
   const { protocol } = servicePort;
+  const isOwn = context.ownAddresses.has(address);
+  const otherNode = internal || isOwn ? null : (context.otherNodes.get(address) ?? null);
   return {
     key: virtualServerKey({ kind: 'address', address, port, protocol }),
     address,
@@ -121,12 +125,13 @@ function virtualServerOf(
     scheduler: service.scheduler ?? context.scheduler,
     persistenceTimeoutSeconds: service.persistenceTimeoutSeconds,
     exposure,
-    bindAddress: exposure !== 'NodePort' && !context.ownAddresses.has(address),
+    bindAddress: exposure !== 'NodePort' && !isOwn && otherNode === null,
+    otherNode,
     service: `${service.namespace}/${service.name}`,
     servicePort: servicePort.name,
     trafficPolicy,
     realServers: trafficPolicy === 'Local' ? choice.local : choice.cluster,
-    insideRealServers: !internal && trafficPolicy === 'Local' ? choice.cluster : null,
+    insideRealServers: !internal && otherNode === null && trafficPolicy === 'Local' ? choice.cluster : null,
     sourceRanges: exposure === 'LoadBalancer' ? sourceRangesFor(service, familyOf(address)) : null,
     origin: `Service ${service.namespace}/${service.name} port ${portLabel(servicePort)}`,
   };

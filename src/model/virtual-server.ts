@@ -48,6 +48,8 @@ export interface VirtualServer {
   readonly exposure: Exposure;
   /** Whether the address must be made local by us; false for NodePorts and addresses another link has. */
   readonly bindAddress: boolean;
+  /** The other node whose own address this is, so that packets to it go there; null for all other addresses. */
+  readonly otherNode: string | null;
   /** `namespace/name` */
   readonly service: string;
   /** Name of the Service port, "" if unnamed. */

@@ -84,7 +84,7 @@ describe('explain', () => {
       '',
       'port http 80/TCP',
       '  ClusterIP TCP 10.96.0.50:80 rr, policy Cluster, -> 10.244.1.20:8080 10.244.2.30:8080',
-      '  NodePort TCP 172.16.0.5:30080 rr, policy Local, -> 10.244.1.20:8080',
+      '  NodePort TCP 172.16.0.5:30080 rr, policy Local, -> 10.244.1.20:8080, inside clients -> 10.244.1.20:8080 10.244.2.30:8080',
       '  IPv4 endpoints (no topology hints in force):',
       '    10.244.1.20:8080 local: ready, used for policy Cluster and policy Local  (EndpointSlice web/front-1)',
       '    10.244.2.30:8080 n1: ready, used for policy Cluster  (EndpointSlice web/front-1)',

@@ -199,7 +199,7 @@ describe('decodeObjects() reads', () => {
     expect(facts.rejected).toEqual([]);
   });
 
-  it('only the own Node: its addresses, podCIDRs and zone', () => {
+  it('of the own Node addresses, podCIDRs and zone, of others the addresses', () => {
     const facts = decodeObjects(
       [node({ name: 'n1', addresses: ['172.16.0.6'] }), node({ zone: 'z1' })],
       'n0',
@@ -210,6 +210,7 @@ describe('decodeObjects() reads', () => {
       podCIDRs: [{ family: 'IPv4', network: '10.244.1.0', prefixLength: 24 }],
       zone: 'z1',
     });
+    expect([...facts.otherNodes]).toEqual([['172.16.0.6', 'n1']]);
   });
 
   it('ServiceCIDRs, which then guard the ClusterIP range', () => {

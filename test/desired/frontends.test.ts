@@ -54,6 +54,24 @@ describe('frontendsOf() gives the worked example of a Service with every kind of
     expect(rows.filter(({ sourceRanges }) => sourceRanges !== null)).toHaveLength(1);
   });
 
+  it('leaves an address of another node to that node, for it would be out of reach', () => {
+    const spec = { externalIPs: ['172.16.0.6', '172.16.0.5'], externalTrafficPolicy: 'Local' };
+    const other = node({ name: 'n1', addresses: ['172.16.0.6'] });
+    const { virtualServers } = desiredOf([service({ spec }), own, other, slice({ endpoints: [LOCAL] })]);
+    const places = [...virtualServers.values()]
+      .filter(({ exposure }) => exposure === 'ExternalIP')
+      .map(({ address, bindAddress, otherNode, insideRealServers }) => [
+        address,
+        bindAddress,
+        otherNode,
+        insideRealServers?.length,
+      ]);
+    expect(places).toEqual([
+      ['172.16.0.5', false, null, 1],
+      ['172.16.0.6', false, 'n1', undefined],
+    ]);
+  });
+
   it('without a local endpoint: outside frontends stay, empty', () => {
     const desired = desiredOf([front, own, slice({ endpoints: [REMOTE, notReady] })]);
     expect(linesOf(desired).filter((line) => line.endsWith('->'))).toHaveLength(4);

@@ -66,7 +66,7 @@ export function oracle(objects: readonly RawApiObject[], options: OracleOptions)
           if (row.port === 0 || rows.has(key)) continue;
           rows.set(key, row);
           if (exposure === 'NodePort') continue;
-          const elsewhere = exposure !== 'ClusterIP' && nodeAddresses(objects, options).includes(address);
+          const elsewhere = exposure !== 'ClusterIP' && allNodeAddresses(objects).includes(address);
           if (!elsewhere) bound.add(address);
         }
       }
@@ -182,9 +182,18 @@ function ownNode(objects: readonly RawApiObject[], options: OracleOptions): RawN
   return undefined;
 }
 
+/** An address of any node is that node's: made local elsewhere, the node would be out of reach. */
+function allNodeAddresses(objects: readonly RawApiObject[]): string[] {
+  return objects.flatMap((object) => (object.kind === 'Node' ? addressesOfNode(object) : []));
+}
+
 /** The Node object's own addresses; a Hostname or DNS entry is none. */
 function nodeAddresses(objects: readonly RawApiObject[], options: OracleOptions): string[] {
-  const entries = ownNode(objects, options)?.status?.addresses ?? [];
+  return addressesOfNode(ownNode(objects, options));
+}
+
+function addressesOfNode(node: RawNode | undefined): string[] {
+  const entries = node?.status?.addresses ?? [];
   return entries
     .filter((entry) => entry.type === 'InternalIP' || entry.type === 'ExternalIP')
     .map((entry) => canonicalAddress(entry.address));

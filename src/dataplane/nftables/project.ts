@@ -27,7 +27,8 @@ export function project(desired: DesiredState, options: NftablesOptions): Projec
   const ranges = closableRanges(desired, options.excludeCIDRs);
   addRanges(sets, ranges, desired.podRanges);
   const served = [...desired.virtualServers.values()].filter(
-    ({ address }) => !options.excludeCIDRs.some((range) => cidrContains(range, address)),
+    ({ address, otherNode }) =>
+      otherNode === null && !options.excludeCIDRs.some((range) => cidrContains(range, address)),
   );
   for (const virtualServer of served) addFrontend(sets, virtualServer, desired);
   addAddresses(sets, served, ranges);

@@ -84,6 +84,7 @@ function virtualServer(frontend: Frontend): VirtualServer {
     exposure,
     bindAddress,
     service,
+    otherNode: null,
     servicePort: '',
     trafficPolicy: 'Cluster',
     realServers: [],

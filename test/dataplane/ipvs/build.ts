@@ -150,6 +150,7 @@ export function virtualServer(text: string, fields: Partial<VirtualServer> = {})
     persistenceTimeoutSeconds: null,
     exposure: 'ClusterIP',
     bindAddress: true,
+    otherNode: null,
     service: 'web/front',
     servicePort: 'http',
     trafficPolicy: 'Cluster',
