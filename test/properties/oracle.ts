@@ -220,6 +220,10 @@ function rowOf(
   const here = rendered(localList(endpoints));
   const policy =
     exposure === 'ClusterIP' ? service.spec.internalTrafficPolicy : service.spec.externalTrafficPolicy;
+  const elsewhere = allNodeAddresses(objects).includes(address);
+  const isOwn = nodeAddresses(objects, options).includes(address);
+  // Clients of another node's address are that node's.
+  const external = exposure !== 'ClusterIP' && (isOwn || !elsewhere);
   return {
     address,
     port: exposure === 'NodePort' ? (port.nodePort ?? 0) : port.port,
@@ -230,7 +234,7 @@ function rowOf(
     service: nameOf(service),
     servicePort: wanted.port,
     realServers: policy === 'Local' ? here : everywhere,
-    insideRealServers: exposure !== 'ClusterIP' && policy === 'Local' ? everywhere : null,
+    insideRealServers: external && policy === 'Local' ? everywhere : null,
   };
 }
 
