@@ -6,7 +6,7 @@ import { setImmediate, setTimeout } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { NftablesContext } from '../../native-bindings/nftables-library.ts';
 import { LibraryNftablesKernel, NftablesError } from '../../src/dataplane/nftables/client.ts';
-import { run } from './probe.ts';
+import { isEmulated, run } from './probe.ts';
 
 const NATIVE_BINDINGS = join(import.meta.dirname, '../../native-bindings');
 const never = new AbortController().signal;
@@ -211,7 +211,9 @@ describe('NftablesContext and LibraryNftablesKernel', nftables, () => {
     else expect(listed).toMatchObject({ nftables: [{}, { table: { name: table, flags: 'dormant' } }] });
   });
 
-  it.each([10_000, 50_000])('run() adds %i elements, and the event loop goes on meanwhile', async (count) => {
+  it.each(
+    isEmulated ? [10_000] : [10_000, 50_000],
+  )('run() adds %i elements, and the event loop goes on meanwhile', async (count) => {
     await addSet();
     let turns = 0;
     let isUnderWay = true;

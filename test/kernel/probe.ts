@@ -10,6 +10,12 @@ declare module 'vitest' {
 }
 
 /**
+ * Whether the processor is taken to be emulated, as in QEMU where there is no KVM: ten times slower and more. Tests wait
+ * longer then and take smaller numbers, but leave nothing out silently.
+ */
+export const isEmulated = process.env.SVCPLANE_LAB_KERNEL === 'qemu';
+
+/**
  * Asks the kernel, through `ipvsadm`, whether IPVS can be used over generic netlink in this network namespace.
  * @returns why not, in one line, or undefined if it can
  */
