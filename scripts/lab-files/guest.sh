@@ -1,8 +1,9 @@
 #!/bin/bash
+# shellcheck disable=SC1091,SC2154 # scripts/lab writes /run/lab/job, which sets checkout, merge, environment, command
 # The part all kernels of the lab share: prepares the mounts, runs the job, leaves its exit code, powers off.
 # In a machine LAB_STDOUT and LAB_STDERR name the devices for its output; natively they are not set.
 export PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-source /run/lab/job # checkout, merge, environment, command
+source /run/lab/job
 
 # The caller's /tmp is hidden, but not the checkout if it lies there.
 if [[ $checkout == /tmp/* ]]; then

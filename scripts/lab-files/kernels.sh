@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # The kernels scripts/lab can use: which can be, why the others cannot, and how each is started. Sourced by it.
-# shellcheck disable=SC2154 # checkout, files, work, share, results, memory are the sourcing script's
+# shellcheck disable=SC2154,SC2034 # checkout, files, work, share, results, memory and vm are the sourcing script's
 
 # Sets reason to why a kernel cannot be used, and succeeds; fails if it can.
 reason_against() {
@@ -148,7 +148,7 @@ start_uml() {
 start_qemu() {
   local version initramfs accelerator cpus
   version=$(newest_kernel)
-  # shellcheck source=initramfs.sh
+  # shellcheck source-path=SCRIPTDIR source=initramfs.sh
   source "$files/initramfs.sh"
   initramfs=$(initramfs_for "$version")
   accelerator=$(accelerator)
