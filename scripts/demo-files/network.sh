@@ -10,7 +10,8 @@ usage: network.sh up [NODE]
 Makes, inside scripts/lab, what the manifests of examples/guide speak of: a node (the network namespace NODE, else the
 one it runs in) with address 172.30.0.30, its pods behind the bridge cni0, among them one called client that is behind
 no Service, and a namespace "outside" with a client 172.30.0.100 and a server 172.30.0.200. Each server answers HTTP
-with its name. Needs root and busybox. 'down' removes all but what is on the node itself.
+with its name, and /cgi-bin/source with the client's address; the node's host-daemon does so on port 9100 of all
+addresses that are local. Needs root and busybox. 'down' removes all but what is on the node itself.
 END
 }
 
@@ -37,8 +38,9 @@ on_node() { if [[ -n $node ]]; then ip netns exec "$node" "$@"; else "$@"; fi; }
 node_ip() { ip ${node:+-n "$node"} -batch -; }
 
 serve() { # NAME [ADDRESS:]PORT COMMAND...: a server that answers its name, started by COMMAND
-  mkdir -p "$www/$1"
+  mkdir -p "$www/$1/cgi-bin"
   echo "$1" >"$www/$1/index.html"
+  cp "$www/source" "$www/$1/cgi-bin/source"
   "${@:3}" busybox httpd -p "$2" -h "$www/$1"
 }
 
@@ -49,7 +51,7 @@ link add eth0 type veth peer name eth0 netns outside
 address add $NODE_ADDRESS/24 dev eth0
 link set eth0 up
 END
-  # A router outside that knows the way to Services and pods: nobody masquerades here.
+  # A router outside that knows the way to Services, and to pods, whose address a server of case 6 sees.
   ip -n outside -batch - <<END
 link set lo up
 address add 172.30.0.100/24 dev eth0
@@ -77,6 +79,11 @@ END
   while read -r name address _; do
     printf 'link add %s type veth peer name eth0 netns %s\nlink set %s master cni0 up\n' "$name" "$name" "$name"
   done <<<"$PODS" | node_ip
+  # As CNI plug-ins do (hairpinMode): where br_netfilter sees bridged packets, it sends what a pod answers itself back
+  # over the bridge.
+  while read -r name _; do
+    echo "link set $name type bridge_slave hairpin on"
+  done <<<"$PODS" | node_ip
   while read -r name address _; do
     ip -n "$name" -batch - <<END
 link set lo up
@@ -93,11 +100,20 @@ up() {
   on_node sysctl --quiet --write net.ipv4.ip_forward=0
   make_outside
   make_pods
+  mkdir -p "$www"
+  # httpd says [::ffff:ADDRESS].
+  cat >"$www/source" <<'END'
+#!/bin/sh
+address=${REMOTE_ADDR#[[]::ffff:}
+printf '\n%s\n' "${address%]}"
+END
+  chmod +x "$www/source"
   while read -r name _ port; do
     serve "$name" "$port" ip netns exec "$name"
   done <<<"$PODS"
   serve outside-server 172.30.0.200:8088 ip netns exec outside
   serve api-server "$NODE_ADDRESS:6443" on_node
+  serve host-daemon 9100 on_node
 }
 
 down() {

@@ -57,28 +57,68 @@ expect_no_output() { # PATTERN TEXT
   verdict "$ok" "$2" "no line with $1"
 }
 
-# Sets who to the names that answer. One curl asks all, for starting one takes a second where the processor is
-# emulated; the servers close each connection, so that each request is balanced anew.
-ask_times() { # node|NAMESPACE URL COUNT
-  local from=() urls i
-  [[ $1 == node ]] || from=(ip netns exec "$1")
+# Sets curl to the command of a client; a namespace may say by which of its addresses.
+client() { # node|NAMESPACE[@ADDRESS]
+  local namespace=${1%@*}
+  curl=(curl --silent)
+  [[ $1 != *@* ]] || curl+=(--interface "${1#*@}")
+  [[ $namespace == node ]] || curl=(ip netns exec "$namespace" "${curl[@]}")
+}
+
+# Sets who to the answers. One curl asks all, for starting one takes a second where the processor is emulated; the
+# servers close each connection, so that each request is balanced anew.
+ask_times() { # CLIENT URL COUNT
+  local curl urls i
+  client "$1"
   for ((i = 0; i < $3; i++)); do urls[i]=$2; done
-  mapfile -t who < <("${from[@]}" curl --silent --max-time 5 "${urls[@]}")
+  mapfile -t who < <("${curl[@]}" --max-time 5 "${urls[@]}")
+}
+
+answered() { # yes|no CLIENT URL ANSWER EXPECTATION
+  local address=${2#*@}
+  [[ $2 == *@* ]] || address=''
+  verdict "$1" "$(printf '%-8s %-27s %s' "${2%@*}" "$3" "$4${address:+ to $address}")" "$5"
 }
 
 # Asks once per name; each of them must answer once, in whatever order.
-ask() { # node|NAMESPACE URL NAME...
+ask() { # CLIENT URL NAME...
   local ok=yes who name
   ask_times "$1" "$2" $(($# - 2))
   ((${#who[@]} == $# - 2)) || ok=no
   for name in "${@:3}"; do [[ " ${who[*]} " == *" $name "* ]] || ok=no; done
-  verdict "$ok" "$(printf '%-8s %-28s %s' "$1" "$2" "${who[*]:-nobody}")" "${*:3}"
+  answered "$ok" "$1" "$2" "${who[*]:-nobody}" "${*:3}"
 }
 
 # Asks four times; whoever answers first must answer always.
-ask_same() { # node|NAMESPACE URL
+ask_same() { # CLIENT URL
   local ok=no who
   ask_times "$1" "$2" 4
   [[ -z ${who[*]} || ${who[*]} != "${who[0]} ${who[0]} ${who[0]} ${who[0]}" ]] || ok=yes
-  verdict "$ok" "$(printf '%-8s %-28s %s' "$1" "$2" "${who[*]:-nobody}")" 'four times the same'
+  answered "$ok" "$1" "$2" "${who[*]:-nobody}" 'four times the same'
+}
+
+# Asks the server which client address it sees.
+ask_source() { # CLIENT FRONTEND ADDRESS
+  local ok=no who
+  ask_times "$1" "$2/cgi-bin/source" 1
+  [[ ${who[*]} != "$3" ]] || ok=yes
+  answered "$ok" "$1" "$2/" "seen as ${who[*]:-nobody}" "$3"
+}
+
+# Asks, and must be refused: neither an answer nor silence.
+ask_refused() { # CLIENT URL
+  local curl ok=no code=0 seconds
+  client "$1"
+  seconds=$("${curl[@]}" --max-time 20 --output /dev/null --write-out '%{time_total}' "$2") || code=$?
+  ((code != 7)) || ok=yes
+  answered "$ok" "$1" "$2" "$(if ((code == 7)); then echo refused; else echo "curl's exit code $code"; fi) after $seconds s" refused
+}
+
+# Asks, and must get neither an answer nor a refusal.
+ask_in_vain() { # CLIENT URL
+  local curl ok=no code=0
+  client "$1"
+  "${curl[@]}" --connect-timeout 4 --output /dev/null "$2" || code=$?
+  ((code != 28)) || ok=yes
+  answered "$ok" "$1" "$2" "$(if ((code == 28)); then echo no answer; else echo "curl's exit code $code"; fi)" 'no answer'
 }
