@@ -67,6 +67,7 @@ function take(
       return { end: 'dropped', by: name };
     case 'reject':
     case 'resetTcp':
+    case 'closedPort':
       return { end: 'refused', by: name };
     case 'masquerade': {
       const asked = matches.some(({ match }) => match === 'masqueradeBit') ? packet.toMasquerade : null;
@@ -171,6 +172,8 @@ function actionText(verdict: Verdict, { toMasquerade }: Packet, evidence: readon
       return 'refuses it with an ICMP error';
     case 'resetTcp':
       return 'refuses it with a TCP reset';
+    case 'closedPort':
+      return 'sends it to a port of this host that nobody listens on, which refuses it';
     case 'masquerade':
       return 'gives it an address of this node as source';
     case 'setMasqueradeBit':

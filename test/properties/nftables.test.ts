@@ -42,7 +42,7 @@ const damages: fc.Arbitrary<Damage> = fc.constantFrom<Damage[]>(
   (rows) => ({ ...rows, sets: new Map([...rows.sets].slice(1)) }),
   (rows) => ({ ...rows, chains: new Map(rows.chains).set('theirs', { declaration: '', rules: [] }) }),
   (rows) => withRules(rows, 'input', (rules) => rules.slice(1)),
-  (rows) => withRules(rows, 'closed-ports', (rules) => [...rules].reverse()),
+  (rows) => withRules(rows, 'closed-input', (rules) => [...rules].reverse()),
   (rows) => withRules(rows, 'output', (rules) => [{ name: 'theirs', digest: '', rule: null }, ...rules]),
 );
 

@@ -171,7 +171,7 @@ describe('trace() to a real server that is a frontend', () => {
   it('ends where IPVS does not look at it again', () => {
     expect(stopped('TCP 192.0.2.7 -> 10.96.0.60:80', CONFIG)).toEqual(['port of no Service on a VIP IPv4']);
     expect(stopped('host TCP 172.16.0.5 -> 10.96.0.60:80', CONFIG)).toEqual([
-      'outside loadBalancerSourceRanges IPv4',
+      'port of no Service on a VIP IPv4',
     ]);
   });
 

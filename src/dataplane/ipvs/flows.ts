@@ -14,14 +14,16 @@ import { deleteFlows, type IpvsOp } from './ops.ts';
 import { type Frontend, frontendOf, type IpvsRows, type VirtualServerRow } from './rows.ts';
 
 /**
- * The frontend whose flows `op` makes stale, as it takes an endpoint from clients that conntrack keeps sending there;
- * null for none. TCP ends by itself: IPVS resets or drops what it has no real server for, and the client gives up.
+ * The frontend whose flows `op` makes stale; null for none. It takes an endpoint from clients that conntrack keeps
+ * sending there; or it is new, and IPVS leaves alone what conntrack knows from before, on its way to nobody. TCP ends
+ * by itself: IPVS resets or drops what it has no real server for, and the client gives up.
  * @param originOf what is known of a virtual server before `op`
  */
 export function frontendMadeStale(
   op: IpvsOp,
   originOf: (key: VirtualServerKey) => LedgerOrigin | null | undefined,
 ): VirtualServerKey | null {
+  if (op.op === 'addVirtualServer') return trackedFrontend(op);
   if (op.op !== 'deleteRealServer' && op.op !== 'deleteVirtualServer' && op.op !== 'adoptVirtualServer') {
     return null;
   }
@@ -30,7 +32,11 @@ export function frontendMadeStale(
   // A mark that changes hands takes all endpoints from its former frontend, those of the next one included.
   if (op.op === 'adoptVirtualServer' && (!origin?.frontend || origin.frontend === op.origin.frontend))
     return null;
-  const frontend = frontendOf({ identity, origin });
+  return trackedFrontend({ identity, origin });
+}
+
+function trackedFrontend(row: Pick<VirtualServerRow, 'identity' | 'origin'>): VirtualServerKey | null {
+  const frontend = frontendOf(row);
   return frontend === null || frontend.protocol === 'TCP' ? null : virtualServerKey(frontend);
 }
 
@@ -42,8 +48,11 @@ export function planFlows(observed: IpvsRows, wanted: IpvsRows, ops: readonly Ip
   const stale = new Set<VirtualServerKey>();
   for (const key of observed.staleFlows) if (!wanted.staleFlows.has(key)) stale.add(key);
   for (const op of ops) {
+    if (knowsNoFlows(observed) && op.op === 'addVirtualServer') continue;
     const key = frontendMadeStale(op, (server) => observed.virtualServers.get(server)?.origin);
     if (key !== null) stale.add(key);
+    const reopened = frontendReopened(op, observed, wanted);
+    if (reopened !== null) stale.add(reopened);
   }
   if (stale.size === 0) return [];
   const serving = servingRows(stale, observed, wanted);
@@ -54,6 +63,27 @@ export function planFlows(observed: IpvsRows, wanted: IpvsRows, ops: readonly Ip
       const keep = endpointsOf(frontend, serving.get(key) ?? []);
       return deleteFlows(frontend, keep, reasonFor(key, observed, wanted));
     });
+}
+
+/** Of a recorded kernel nobody can say who was on the way to a frontend that it did not have. */
+export function knowsNoFlows({ sysctls }: IpvsRows): boolean {
+  return sysctls === null;
+}
+
+/**
+ * The SCTP frontend that has an endpoint again after `op`: who tried meanwhile was sent to a closed port of this host,
+ * for only that refuses SCTP at once, and conntrack would keep sending whoever tries again from the same port.
+ */
+function frontendReopened(op: IpvsOp, observed: IpvsRows, wanted: IpvsRows): VirtualServerKey | null {
+  if (op.op !== 'addRealServer' && op.op !== 'setRealServer') return null;
+  const key = virtualServerKey(op.identity);
+  const have = observed.virtualServers.get(key);
+  if (!have || [...have.realServers.values()].some(({ config }) => config.weight > 0)) return null;
+  const frontend = frontendOf({
+    identity: op.identity,
+    origin: wanted.virtualServers.get(key)?.origin ?? null,
+  });
+  return frontend?.protocol === 'SCTP' ? virtualServerKey(frontend) : null;
 }
 
 /** The rows that serve the clients of each frontend in the end: its own, that for inside clients, or somebody else's. */
@@ -98,7 +128,8 @@ function frontendWithKey(key: VirtualServerKey): (readonly [VirtualServerKey, Fr
 
 function reasonFor(key: VirtualServerKey, observed: IpvsRows, wanted: IpvsRows): string {
   const want = wanted.virtualServers.get(key);
-  if (want) return `no longer served by ${want.reason}`;
-  const had = observed.virtualServers.get(key)?.reason ?? '';
+  const have = observed.virtualServers.get(key);
+  if (want) return have ? `the endpoints of ${want.reason} change` : `${want.reason} is served from now on`;
+  const had = have?.reason ?? '';
   return had === '' ? 'its virtual server is deleted' : `no longer a frontend of ${had}`;
 }

@@ -6,7 +6,7 @@ import {
   virtualServerKey,
 } from '../../model/virtual-server.ts';
 import type { LedgerOrigin } from '../ledger.ts';
-import { frontendMadeStale } from './flows.ts';
+import { frontendMadeStale, knowsNoFlows } from './flows.ts';
 import type { IpvsOp } from './ops.ts';
 import { changedSysctl } from './ownership.ts';
 import {
@@ -27,7 +27,8 @@ export function reduceIpvs(rows: IpvsRows, ops: readonly IpvsOp[]): IpvsRows {
 }
 
 function applyOp(draft: Draft, op: IpvsOp): void {
-  const stale = frontendMadeStale(op, (key) => draft.origin(key));
+  const unknown = draft.knowsNoFlows && op.op === 'addVirtualServer';
+  const stale = unknown ? null : frontendMadeStale(op, (key) => draft.origin(key));
   if (stale !== null) draft.setStaleFlows(stale, true);
   switch (op.op) {
     case 'setSysctl':
@@ -84,8 +85,12 @@ class Draft {
   #sysctls: Map<string, SysctlRow> | null = null;
   #staleFlows: Set<VirtualServerKey> | null = null;
 
+  /** See {@link knowsNoFlows}. */
+  readonly knowsNoFlows: boolean;
+
   constructor(rows: IpvsRows) {
     this.#rows = rows;
+    this.knowsNoFlows = knowsNoFlows(rows);
     this.#virtualServers = new Map(rows.virtualServers);
   }
 

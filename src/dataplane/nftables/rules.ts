@@ -20,7 +20,8 @@ export type Match =
   /** The connection is to be masqueraded. */
   | { readonly match: 'masqueradeBit' };
 
-/** What a rule does. Only `drop`, `accept`, the rejects, `masquerade`, `keepDestination` and `goto` end the chain. */
+/** What a rule does. Only `drop`, `accept`, the rejects, `masquerade`, `keepDestination`,
+ * `closedPort` and `goto` end the chain. */
 export type Verdict =
   | { readonly verdict: 'accept' | 'drop' | 'reject' | 'resetTcp' | 'masquerade' }
   | { readonly verdict: 'jump' | 'goto'; readonly chain: ChainName }
@@ -28,7 +29,9 @@ export type Verdict =
   /** Gives the packet the mark that `inside-marks` has for the fields; none where it has none. */
   | { readonly verdict: 'mark'; readonly fields: readonly Field[] }
   /** A destination NAT to the destination itself, after which no other table's NAT may send the packet elsewhere. */
-  | { readonly verdict: 'keepDestination' };
+  | { readonly verdict: 'keepDestination' }
+  /** A destination NAT to a port of this host that nobody listens on, so that its own stack refuses. */
+  | { readonly verdict: 'closedPort' };
 
 export interface Rule {
   /** Says what it is for; unique in its chain. Printed in the kernel's listing, and by `explain`. */
@@ -61,9 +64,9 @@ export const CHAIN_NAMES = [
   'prerouting',
   'output',
   'input',
-  'closed-ports',
-  'unused-forward',
-  'unused-output',
+  'closed-input',
+  'closed-forward',
+  'closed-output',
   'postrouting',
 ] as const;
 

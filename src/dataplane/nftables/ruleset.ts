@@ -53,19 +53,21 @@ export function ruleset(options: RulesetOptions): readonly Chain[] {
       rules: [toSourceRanges(), ...both((family) => [refuseEmpty(family)])],
     },
     {
-      name: 'closed-ports',
+      name: 'closed-input',
       hook: { type: 'filter', hook: 'input', priority: AFTER_IPVS },
       rules: closedPorts(),
     },
+    // Also what is not local: an address that no Service has, where they are bound one by one, or one that is not bound
+    // yet. The way out would be the default route, and conntrack would keep to it.
     {
-      name: 'unused-forward',
+      name: 'closed-forward',
       hook: { type: 'filter', hook: 'forward', priority: FILTER },
-      rules: unusedClusterIPs(),
+      rules: closedPorts(),
     },
     {
-      name: 'unused-output',
+      name: 'closed-output',
       hook: { type: 'filter', hook: 'output', priority: FILTER },
-      rules: unusedClusterIPs(),
+      rules: closedPorts(),
     },
     {
       name: 'postrouting',
@@ -116,6 +118,7 @@ function toSourceRanges(): Rule {
 function keepDestination(family: IpFamily): readonly Rule[] {
   const verdict = { verdict: 'keepDestination' } as const;
   return [
+    refuseEmptySctp(family),
     rule('ClusterIP before host ports', family, [inSet('cluster-ips', 'destination')], verdict),
     rule('VIP before host ports', family, [inSet('vips', 'destination')], verdict),
   ];
@@ -159,7 +162,7 @@ function output(family: IpFamily): readonly Rule[] {
   const fromVip = [NEW, inSet('vips', 'destination'), inSet('vips', 'source')];
   return [
     rule('inside clients: this node', family, [BALANCED], { verdict: 'mark', fields: FRONTEND }),
-    refuseEmpty(family),
+    refuseEmpty(family, { match: 'protocol', anyOf: ['TCP', 'UDP'] }),
     rule('external policy Cluster', family, [NEW, inSet('masquerade', ...FRONTEND)], MASQUERADE),
     rule('VIP from this node', family, fromVip, MASQUERADE),
     rule('ClusterIP from this node', family, [NEW, inSet('cluster-ips', 'destination')], MASQUERADE),
@@ -167,8 +170,18 @@ function output(family: IpFamily): readonly Rule[] {
 }
 
 /** IPVS would refuse it as well, but with an ICMP error, and those are limited. */
-function refuseEmpty(family: IpFamily): Rule {
-  return rule('no endpoint', family, [{ match: 'unmarked' }, NEW, inSet('empty', ...FRONTEND)], REFUSE);
+function refuseEmpty(family: IpFamily, ...protocols: readonly Match[]): Rule {
+  const matches = [...protocols, { match: 'unmarked' }, NEW, inSet('empty', ...FRONTEND)] as const;
+  return rule('no endpoint', family, matches, REFUSE);
+}
+
+/** SCTP does not listen to ICMP errors (RFC 9260, 10): only an ABORT ends connect(2) at once. */
+function refuseEmptySctp(family: IpFamily): Rule {
+  const sctp = { match: 'protocol', anyOf: ['SCTP'] } as const;
+  // Sources outside of ranges are not to be answered at all.
+  const open = { match: 'notMember', fields: FRONTEND, of: 'restricted' } as const;
+  const matches = [sctp, { match: 'unmarked' }, inSet('empty', ...FRONTEND), open] as const;
+  return rule('no endpoint: SCTP', family, matches, { verdict: 'closedPort' });
 }
 
 function closedPorts(): readonly Rule[] {
@@ -182,16 +195,6 @@ function closedPorts(): readonly Rule[] {
     rule('port of no Service on a VIP', family, [BALANCED, inSet('vips', 'destination')], REFUSE),
   ];
   return [underWay(), ...both(closed)];
-}
-
-/** An address of the range that no Service has is not local where ClusterIPs are bound one by one. */
-function unusedClusterIPs(): readonly Rule[] {
-  return [underWay(), ...both((family) => [closedClusterIP(family)])];
-}
-
-function closedClusterIP(family: IpFamily): Rule {
-  const toClusterIP = [BALANCED, inSet('cluster-ips', 'destination')];
-  return rule('port of no Service on a ClusterIP', family, toClusterIP, REFUSE);
 }
 
 function underWay(): Rule {

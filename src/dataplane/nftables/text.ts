@@ -5,6 +5,9 @@ import { FIREWALL_MARK_BITS } from '../../model/firewall-mark.ts';
 import type { ChainHook, Field, Match, Rule, RulesetOptions, Verdict } from './rules.ts';
 import { type KeyPart, type SetDeclaration, type SetName, setName } from './sets.ts';
 
+/** tcpmux, which no Linux distribution runs; 0 can't be asked for. */
+const CLOSED_PORT = 1;
+
 /** The bits of the marks a ruleset uses. */
 export type MarkOptions = Pick<RulesetOptions, 'masqueradeBit' | 'firewallMarkBase'>;
 
@@ -95,6 +98,8 @@ function verdictText(verdict: Verdict, family: IpFamily | null, marks: MarkOptio
       return `ct mark set ct mark | ${bitText(marks)}`;
     case 'mark':
       return `meta mark set ${fieldsText(verdict.fields, family, false)} map @${setOf('inside-marks', family)}`;
+    case 'closedPort':
+      return `redirect to :${CLOSED_PORT}`;
     case 'keepDestination':
       return family === 'IPv4' ? 'dnat ip to ip daddr' : 'dnat ip6 to ip6 daddr';
     default:

@@ -28,11 +28,6 @@ export function expectedByRule(lab: LabPlan, cell: Cell): Expectation {
   };
 }
 
-/** Whether the client counts as inside the cluster for policies of external frontends. */
-export function isInside(lab: LabPlan, cell: Cell): boolean {
-  return isOfNode(placeOf(clientOf(lab, cell), balancingNode(lab, cell)));
-}
-
 function isOfNode(place: Place): boolean {
   return place === 'node' || place === 'pod';
 }

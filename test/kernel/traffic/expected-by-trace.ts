@@ -47,7 +47,7 @@ export function cellTracer(lab: LabPlan): (cell: Cell) => TracedCell {
 }
 
 function rowsOf(lab: LabPlan, node: PlannedNode): TraceRows {
-  const fields = svcplaneConfig(lab, node);
+  const fields = svcplaneConfig(node);
   const config = parseConfig(fields, node.name);
   const hostAddresses = [node.addresses, node.gateway].flatMap((pair) =>
     FAMILIES.map((family) => pair[family]),

@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { FAMILIES } from './dual-stack.ts';
-import { CLUSTER_CIDRS, type LabPlan, type PlannedNode } from './lab-plan.ts';
+import { CLUSTER_CIDRS, type PlannedNode } from './lab-plan.ts';
 import { SERVICE_CIDRS } from './services.ts';
 import type { Lab, LabNode } from './topology.ts';
 
@@ -15,19 +15,15 @@ export const applySvcplane: ProgramNode = (lab, node, manifest) => {
   const config = join(lab.directory, `${node.name}.json`);
   const header = { apiVersion: 'svcplane.io/v1alpha1', kind: 'SvcplaneConfiguration' };
   const stateDirectory = join(lab.directory, node.name);
-  writeFileSync(config, JSON.stringify({ ...header, ...svcplaneConfig(lab, node), stateDirectory }));
+  writeFileSync(config, JSON.stringify({ ...header, ...svcplaneConfig(node), stateDirectory }));
   node.run([SVCPLANE, 'apply', '-f', manifest, '--config', config]);
 };
 
 /** What svcplane has to be told on a node of the lab, as in its configuration file. */
-export function svcplaneConfig(lab: LabPlan, node: PlannedNode) {
+export function svcplaneConfig(node: PlannedNode) {
   return {
     nodeName: node.name,
     serviceCIDRs: FAMILIES.map((family) => SERVICE_CIDRS[family]),
     clusterCIDRs: FAMILIES.map((family) => CLUSTER_CIDRS[family]),
-    // Else it would bind an externalIP that is another node's address, and lose that node.
-    excludeCIDRs: lab.nodes
-      .filter(({ name }) => name !== node.name)
-      .flatMap(({ addresses }) => [`${addresses.IPv4}/32`, `${addresses.IPv6}/128`]),
   };
 }

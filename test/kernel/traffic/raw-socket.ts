@@ -30,10 +30,7 @@ const SOL_SOCKET = 1;
 const SO_REUSEADDR = 2;
 const SO_ERROR = 4;
 const SO_LINGER = 13;
-const SOL_IP = 0;
-const IP_RECVERR = 11;
 const SOL_IPV6 = 41;
-const IPV6_RECVERR = 25;
 const IPV6_V6ONLY = 26;
 const CLONE_NEWNET = 0x40000000;
 
@@ -72,12 +69,6 @@ export function openSocket(family: IpFamily, protocol: Protocol): number {
   const fd = must('socket', socket(AF[family], type, IPPROTO[protocol]));
   if (family === 'IPv6') setOption(fd, SOL_IPV6, IPV6_V6ONLY, 1);
   return fd;
-}
-
-/** Makes ICMP errors show at once where the protocol would only note them (SCTP). */
-export function reportIcmpErrors(fd: number, family: IpFamily): void {
-  if (family === 'IPv4') setOption(fd, SOL_IP, IP_RECVERR, 1);
-  else setOption(fd, SOL_IPV6, IPV6_RECVERR, 1);
 }
 
 /** Makes close() send a TCP reset or an SCTP ABORT: no end of a connection lingers. */

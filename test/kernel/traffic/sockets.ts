@@ -14,7 +14,6 @@ import {
   connectSocket,
   openSocket,
   receiveFrom,
-  reportIcmpErrors,
   sendTo,
   sourceTowards,
   takeError,
@@ -183,7 +182,6 @@ export class Sockets implements Disposable {
   #openClient({ namespace, destination, protocol, source, sourcePort }: Request): number {
     const family = familyOf(destination);
     const fd = this.#register(openSocket(family, protocol));
-    reportIcmpErrors(fd, family);
     if (protocol !== 'UDP') abortOnClose(fd);
     // An SCTP socket bound to no address offers all that its host has, VIPs included, for the peer to send to.
     const single = protocol === 'SCTP' ? sourceTowards(destination) : undefined;

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { listOf } from '../../../scripts/generate-services.ts';
 import { describeWithIpvs } from '../probe.ts';
 import { agrees, describeExpectation, describeOutcomes } from './expectation.ts';
-import { expectedByRule, isInside } from './expected-by-rule.ts';
+import { expectedByRule } from './expected-by-rule.ts';
 import { cellTracer } from './expected-by-trace.ts';
 import { planLab } from './lab-plan.ts';
 import { type Cell, MATRIX, sample } from './matrix.ts';
@@ -23,25 +23,6 @@ const REFUSED_WITHIN_MS = 1000 * SLOWNESS;
 const whole = !emulated || process.env.SVCPLANE_TRAFFIC === 'all';
 const CELLS: readonly Cell[] = whole ? MATRIX : sample(MATRIX);
 const SHOWN = 20;
-
-/** Where svcplane is wrong and known to be: run, but nothing is asserted of it until it is right. */
-const FAULTS: Readonly<Record<string, (cell: Cell) => boolean>> = {
-  // ip_vs_sched_persist(): a firewall mark has port 0, which no client asks for, so that the client's port stays.
-  'affinity leads inside clients to the port of the frontend on a real server': (cell) =>
-    cell.affinity &&
-    cell.external === 'Local' &&
-    cell.frontend !== 'ClusterIP' &&
-    cell.endpoints !== 'none' &&
-    isInside(planLab(), cell),
-};
-
-const isFaulty = (cell: Cell) => Object.values(FAULTS).some((isFault) => isFault(cell));
-
-/**
- * SCTP heeds an ICMP port unreachable only on request (IP_RECVERR), and while connect(2) has the socket not even then:
- * where the network takes no time, its second INIT is refused, 3 s later.
- */
-const PATIENCE_MS = { TCP: 0, UDP: 0, SCTP: 3000 } as const;
 
 /** The first of them; all are kept for scripts/lab --out. @param cells about which there was something to say */
 function shown(name: string, cells: readonly unknown[], disagreements: readonly string[]): readonly string[] {
@@ -66,15 +47,12 @@ describe('traffic matrix', () => {
   it('the tracer predicts of every cell what the rules of Kubernetes say', () => {
     const lab = planLab();
     const trace = cellTracer(lab);
-    const right = CELLS.filter((cell) => !isFaulty(cell));
-    const wrong = right.flatMap((cell) => {
+    const wrong = CELLS.flatMap((cell) => {
       const { expectation, steps } = trace(cell);
       const [traced, ruled] = [expectation, expectedByRule(lab, cell)].map(describeExpectation);
-      return traced === ruled || isFaulty(cell)
-        ? []
-        : [[`${cell.id}: ${traced}, not ${ruled}`, ...steps].join('\n  ')];
+      return traced === ruled ? [] : [[`${cell.id}: ${traced}, not ${ruled}`, ...steps].join('\n  ')];
     });
-    expect(shown('tracer with rules', right, wrong)).toEqual([]);
+    expect(shown('tracer with rules', CELLS, wrong)).toEqual([]);
   });
 });
 
@@ -91,12 +69,10 @@ describeWithIpvs('traffic', () => {
     for (const node of lab.nodes) applySvcplane(lab, node, manifest);
     await serveEndpoints(lab, sockets, TIMEOUT_MS);
     const startedMs = performance.now();
-    results = await runCells(lab, sockets, CELLS, { timeoutMs: TIMEOUT_MS });
+    const first = await runCells(lab, sockets, CELLS, { timeoutMs: TIMEOUT_MS });
     const seconds = ((performance.now() - startedMs) / 1000).toFixed(1);
     console.log(`traffic: ${CELLS.length} of ${MATRIX.length} cells ran in ${seconds} s`);
-    for (const [fault, isFault] of Object.entries(FAULTS)) {
-      console.log(`traffic: known fault in ${CELLS.filter(isFault).length} cells: ${fault}`);
-    }
+    results = await withCollisionsAgain(first);
   }, 1_800_000);
 
   afterAll(() => {
@@ -104,14 +80,30 @@ describeWithIpvs('traffic', () => {
     lab?.[Symbol.dispose]();
   });
 
+  /**
+   * Masquerade takes a port at random. Where the same address has come with that port through another node's virtual
+   * server to the same endpoint, that node's IPVS takes the answer for its own: so it is with IPVS everywhere. With
+   * other ports the cell must be right.
+   */
+  async function withCollisionsAgain(first: readonly CellResult[]): Promise<readonly CellResult[]> {
+    const lost = first.filter(
+      ({ cell, outcomes }) =>
+        outcomes.some(({ kind }) => kind === 'timeout') && !agrees(expectedByRule(lab, cell), outcomes),
+    );
+    console.log(`traffic: ${lost.length} cells asked again, for an answer was lost`);
+    expect(lost.length).toBeLessThan(Math.max(3, CELLS.length / 500));
+    const cells = lost.map(({ cell }) => cell);
+    const again = await runCells(lab, sockets, cells, { timeoutMs: TIMEOUT_MS, concurrency: 16 });
+    return [...first.filter((result) => !lost.includes(result)), ...again];
+  }
+
   it('every cell reaches the servers that the rules of Kubernetes give it, from the right address', () => {
-    const right = results.filter(({ cell }) => !isFaulty(cell));
-    const wrong = right.flatMap(({ cell, outcomes }) => {
+    const wrong = results.flatMap(({ cell, outcomes }) => {
       const expected = expectedByRule(lab, cell);
       if (agrees(expected, outcomes)) return [];
       return [`${cell.id}: ${describeOutcomes(outcomes)}, not ${describeExpectation(expected)}`];
     });
-    expect(shown('kernel with rules', right, wrong)).toEqual([]);
+    expect(shown('kernel with rules', results, wrong)).toEqual([]);
   });
 
   it('every cell is as the tracer predicts', () => {
@@ -135,9 +127,8 @@ describeWithIpvs('traffic', () => {
 
   const lateOf = (of: readonly CellResult[]): readonly Cell[] =>
     of
-      .filter(({ cell, outcomes }) => {
-        const withinMs = REFUSED_WITHIN_MS + PATIENCE_MS[cell.protocol];
-        return outcomes.some((outcome) => outcome.kind === 'refused' && outcome.afterMs > withinMs);
-      })
+      .filter(({ outcomes }) =>
+        outcomes.some((outcome) => outcome.kind === 'refused' && outcome.afterMs > REFUSED_WITHIN_MS),
+      )
       .map(({ cell }) => cell);
 });
