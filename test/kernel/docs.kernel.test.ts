@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { readPages } from '../docs/pages.ts';
 import { compareTranscripts, runSteps, stepsOf } from '../docs/transcript.ts';
-import { createNamespace, describeWithIpvs, run } from './probe.ts';
+import { createNamespace, describeWithIpvs, run, UNLESS_LEFT_OUT } from './probe.ts';
 
 const pages = readPages().filter((page) => stepsOf(page, 'kernel').length > 0);
 
@@ -25,7 +25,10 @@ describeWithIpvs('transcripts that need a kernel', () => {
     expect(pages.map(({ path }) => path)).toContain('README.md');
   });
 
-  it.each(pages)('$path: every command prints what the page says', { timeout: TIMEOUT_MS }, (page) => {
+  it.each(pages)('$path: every command prints what the page says', {
+    timeout: TIMEOUT_MS,
+    ...UNLESS_LEFT_OUT,
+  }, (page) => {
     const steps = stepsOf(page, 'kernel');
     using node = createNamespace('docs');
     run(['ip', '-n', node.name, 'link', 'add', 'eth0', 'type', 'dummy']);

@@ -16,6 +16,16 @@ declare module 'vitest' {
 export const isEmulated = process.env.SVCPLANE_LAB_KERNEL === 'qemu';
 
 /**
+ * Why scripts/test leaves out here what starts many processes, or great ones: the processor is emulated, and another
+ * kernel has run it.
+ */
+export const leftOutBecause = process.env.SVCPLANE_LEFT_OUT;
+
+/** Options of tests that are left out for `leftOutBecause`: where it is set they are skipped, with it as the reason. */
+export const UNLESS_LEFT_OUT =
+  leftOutBecause === undefined ? {} : { skip: true, meta: { skipReason: leftOutBecause } };
+
+/**
  * Asks the kernel, through `ipvsadm`, whether IPVS can be used over generic netlink in this network namespace.
  * @returns why not, in one line, or undefined if it can
  */

@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe } from 'vitest';
-import { whyNoIpvs } from '../probe.ts';
+import { leftOutBecause, whyNoIpvs } from '../probe.ts';
 
 const KUBE_BINARIES = join(import.meta.dirname, '../../../scripts/kube-binaries');
 
@@ -48,15 +48,12 @@ export function whyNoPrograms(programs: readonly Program[]): string | undefined 
   return `no ${missing.join(', ')}: see scripts/kube-binaries --help and scripts/setup --lab`;
 }
 
-/** Why scripts/test leaves these tests out here, as where another kernel has run them. */
-const LEFT_OUT = process.env.SVCPLANE_KUBE_LEFT_OUT;
-
 /**
  * A vitest `describe` for tests that need IPVS and programs of Kubernetes; skipped with the reason if one is not there,
- * or with `$SVCPLANE_KUBE_LEFT_OUT`.
+ * or for `leftOutBecause`.
  */
 export function describeWithKube(name: string, programs: readonly Program[], body: () => void): void {
-  const skipReason = whyNoIpvs() ?? whyNoPrograms(programs) ?? LEFT_OUT;
+  const skipReason = whyNoIpvs() ?? whyNoPrograms(programs) ?? leftOutBecause;
   if (skipReason === undefined) describe(name, body);
   else describe(name, { skip: true, meta: { skipReason } }, body);
 }
