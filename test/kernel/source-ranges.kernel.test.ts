@@ -14,7 +14,9 @@ import { createLab, type Lab, type LabNode } from './traffic/topology.ts';
 const isEmulated = process.env.SVCPLANE_LAB_KERNEL === 'qemu';
 /** How long those who are let in are waited for, and those who are not. */
 const ANSWER_MS = isEmulated ? 60_000 : 10_000;
-const SILENCE_MS = isEmulated ? 20_000 : 4000;
+const SILENCE_MS = isEmulated ? 8000 : 4000;
+/** How long connections are waited for that are open or cut. */
+const HELD_MS = isEmulated ? 20_000 : 4000;
 
 const PROTOCOLS = ['TCP', 'UDP', 'SCTP'] as const satisfies readonly Protocol[];
 const PORT = 80;
@@ -252,7 +254,7 @@ describeWithIpvs('loadBalancerSourceRanges', () => {
         await expectLetIn(questions('changing', vips(60), both(...clients)));
         const direct = questions('pod', endpoint.addresses, ALL, { protocols: ['TCP'] });
         const pump = direct.slice(0, 1).map(({ request }) => request);
-        const answers = await held.ask(SILENCE_MS, () => sockets.exchange(pump, { timeoutMs: ANSWER_MS }));
+        const answers = await held.ask(HELD_MS, () => sockets.exchange(pump, { timeoutMs: ANSWER_MS }));
         const answering = Object.entries(answers).filter(([, told]) => told === endpoint.name);
         const silent = Object.entries(answers).filter(([, told]) => told === 'timeout');
         const expected = FAMILIES.flatMap((family) => clients.map((client) => `${client} ${family}`));
