@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { generateServices } from '../../scripts/generate-services.ts';
 import { createHost, type Host, UNHURRIED } from './host.ts';
 import { load, manifest, wantedTable, withLastEndpoint } from './load.ts';
-import { describeWithIpvs } from './probe.ts';
+import { describeWithIpvs, UNLESS_LEFT_OUT } from './probe.ts';
 import { readSyscalls, straceTo } from './syscalls.ts';
 
 const SERVICES = 300;
@@ -45,7 +45,7 @@ describeWithIpvs('svcplane on a kernel', () => {
     return JSON.parse(stdout);
   }
 
-  describe('apply', UNHURRIED, () => {
+  describe('apply', { ...UNHURRIED, ...UNLESS_LEFT_OUT }, () => {
     it('makes a table in few sends, and no other program', async () => {
       const first = await traced(['apply', '-f', path('load.json')]);
       expect(first).toMatchObject({ code: 0, stderr: '', programs: [] });
@@ -91,7 +91,7 @@ describeWithIpvs('svcplane on a kernel', () => {
     });
   });
 
-  describe('apply PLANFILE', UNHURRIED, () => {
+  describe('apply PLANFILE', { ...UNHURRIED, ...UNLESS_LEFT_OUT }, () => {
     const moves = [
       {
         name: 'has a virtual server more',
