@@ -10,7 +10,12 @@ import {
 } from '../desired/endpoints.ts';
 import type { NodeContext } from '../desired/frontends.ts';
 import { familyOf, type IpFamily } from '../model/address.ts';
-import { formatEndpoint, type RealServer, realServerKey, type VirtualServer } from '../model/virtual-server.ts';
+import {
+  formatEndpoint,
+  type RealServer,
+  realServerKey,
+  type VirtualServer,
+} from '../model/virtual-server.ts';
 import { EXIT, type ExitCode, UsageError } from './context.ts';
 import { asksForConnection, explainConnection } from './explain-connection.ts';
 import { loadDesired } from './load-desired.ts';
