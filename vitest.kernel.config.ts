@@ -13,7 +13,8 @@ export default defineConfig({
     fileParallelism: false,
     isolate: false,
     experimental: { viteModuleRunner: false, nodeLoader: false },
-    testTimeout: 120_000,
+    // The tracer takes five minutes for the whole traffic matrix where the processor is emulated.
+    testTimeout: process.env.SVCPLANE_TRAFFIC === 'all' ? 900_000 : 120_000,
     hookTimeout: 120_000,
   },
 });
