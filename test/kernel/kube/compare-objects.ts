@@ -49,6 +49,8 @@ export async function proxyNode(node: LabNode, apiServer: ApiAccess): Promise<Ku
 
 /** Lets a node of the lab reach the API server. */
 export function wireNodeToApi(node: LabNode): void {
+  // What kube-proxy connects from must not be a port that a request of sockets.ts is to come from.
+  node.run(['sh', '-c', 'echo 20000 29999 >/proc/sys/net/ipv4/ip_local_port_range']);
   wireToApi(namespaceOf(node), node.addresses.IPv4);
 }
 
