@@ -43,7 +43,7 @@ export interface Dataplanes {
 /** Wires the dataplanes as configured. */
 export function assembleDataplanes(config: Config, resources: Resources): Dataplanes {
   const nftables = createNftablesDataplane(
-    { kernel: resources.nftables },
+    { kernel: resources.nftables, ledger: resources.ledger },
     { ...config, table: config.nftablesTable },
   );
   const ipvs = createIpvsDataplane(resources, { ...config, ipv6: true, defaultScheduler: config.scheduler });

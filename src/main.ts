@@ -140,7 +140,7 @@ function readInfo(client: GenlClient): { version: string; connectionTableSize: n
 function unconnected(config: Config): Dataplanes {
   const kernel: IpvsKernel = { dump: noKernel, has: noKernel, execute: noKernel };
   const nftables: NftablesKernel = { list: noKernel, run: noKernel };
-  const ledger: LedgerAccess = { read: () => EMPTY_LEDGER, update: () => undefined };
+  const ledger: LedgerAccess = { read: () => EMPTY_LEDGER, update: () => undefined, check: () => undefined };
   return assembleDataplanes(config, { kernel, links: openLinkKernel(), nftables, ledger, nowMs: Date.now });
 }
 

@@ -94,7 +94,7 @@ function dataplanes(): Dataplanes {
     kernel: { dump: none, has: none, execute: none },
     nftables: { list: none, run: none },
     links: openLinkKernel(),
-    ledger: { read: () => EMPTY_LEDGER, update: () => undefined },
+    ledger: { read: () => EMPTY_LEDGER, update: () => undefined, check: () => undefined },
     nowMs: Date.now,
   });
 }

@@ -7,6 +7,7 @@ import {
   readFileSync,
   readlinkSync,
   renameSync,
+  rmSync,
   writeFileSync,
 } from 'node:fs';
 import { createServer, type Server } from 'node:net';
@@ -87,6 +88,16 @@ export function openLedgerStore(
         throw new LedgerWriteError(path, error);
       }
       ledger = changed;
+    },
+    check() {
+      const trial = `${path}.tmp`;
+      try {
+        mkdirSync(stateDirectory, { recursive: true });
+        writeDurably(trial, formatLedger({ ...kernel, ledger }));
+        rmSync(trial);
+      } catch (error) {
+        throw new LedgerWriteError(path, error);
+      }
     },
   };
 }
@@ -184,19 +195,23 @@ function readLedgerFile(path: string, kernel: KernelIdentity): FoundLedger {
 function replaceFile(directory: string, path: string, text: string): void {
   // One fixed name: what a killed writer left behind is overwritten by the next.
   const temporary = `${path}.tmp`;
-  const file = openSync(temporary, 'w', 0o644);
-  try {
-    writeFileSync(file, text);
-    fsyncSync(file);
-  } finally {
-    closeSync(file);
-  }
+  writeDurably(temporary, text);
   renameSync(temporary, path);
   const opened = openSync(directory, 'r');
   try {
     fsyncSync(opened);
   } finally {
     closeSync(opened);
+  }
+}
+
+function writeDurably(path: string, text: string): void {
+  const file = openSync(path, 'w', 0o644);
+  try {
+    writeFileSync(file, text);
+    fsyncSync(file);
+  } finally {
+    closeSync(file);
   }
 }
 

@@ -60,4 +60,9 @@ export interface LedgerAccess {
    * @throws if the file can't be written: then nothing may be changed in the kernel either
    */
   update(change: (ledger: Ledger) => Ledger): void;
+  /**
+   * For changes that need no entry, and come before others that do.
+   * @throws as `update` would now
+   */
+  check(): void;
 }

@@ -16,6 +16,10 @@ export class MemoryLedger implements LedgerAccess {
     return this.#ledger;
   }
 
+  check(): void {
+    if (this.full) throw new Error('Cannot write ledger: ENOSPC');
+  }
+
   update(change: (ledger: Ledger) => Ledger): void {
     const changed = change(this.#ledger);
     if (changed === this.#ledger) return;

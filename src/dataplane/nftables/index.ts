@@ -1,4 +1,5 @@
 import type { Dataplane } from '../dataplane.ts';
+import type { LedgerAccess } from '../ledger.ts';
 import { applyNftables } from './apply.ts';
 import type { NftablesKernel } from './kernel.ts';
 import { observeNftables } from './observe.ts';
@@ -12,6 +13,8 @@ import { canonical, type NftablesRows } from './rows.ts';
 
 export interface NftablesResources {
   readonly kernel: NftablesKernel;
+  /** Nothing is entered, for the table is ours by name; but what comes after it must be. */
+  readonly ledger?: Pick<LedgerAccess, 'check'>;
 }
 
 /**
@@ -19,7 +22,7 @@ export interface NftablesResources {
  * @throws RangeError if pods are to be told by a link that has no possible name
  */
 export function createNftablesDataplane(
-  { kernel }: NftablesResources,
+  { kernel, ledger }: NftablesResources,
   options: NftablesOptions,
 ): Dataplane<NftablesRows, NftablesOp> {
   detectionOf(options.detectLocal);
@@ -30,7 +33,10 @@ export function createNftablesDataplane(
     observe: (signal) => observeNftables(kernel, options.table, signal),
     plan: (observed, wanted) => planNftables(observed, wanted),
     teardown: (observed) => teardownNftables(observed),
-    apply: (ops, signal) => applyNftables(kernel, ops, signal),
+    apply: async (ops, signal) => {
+      if (ops.length > 0) ledger?.check();
+      return applyNftables(kernel, ops, signal);
+    },
     reduce: reduceNftables,
     canonical,
     // The table is ours by name, and nothing else is read.
