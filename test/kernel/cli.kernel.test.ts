@@ -50,7 +50,10 @@ describeWithIpvs('svcplane on a kernel', () => {
       const first = await traced(['apply', '-f', path('load.json')]);
       expect(first).toMatchObject({ code: 0, stderr: '', programs: [] });
       const messages = SERVICES * (1 + ENDPOINTS);
-      expect(first.stdout).toMatch(`\nApplied: ${messages + SERVICES + 1} added, 4 changed, 0 deleted.\n`);
+      const made = (operation: string) => first.stdout.split(`\n+ ${operation} `).length - 1;
+      expect(made('addVirtualServer') + made('addRealServer')).toBe(messages);
+      expect(made('addAddress') + made('addLink')).toBe(SERVICES + 1);
+      expect(first.stdout).toMatch(/\nApplied: \d+ added, 4 changed, 0 deleted\.\n/);
       expect(first.ipvsWrites).toBeGreaterThan(0);
       expect(first.ipvsWrites).toBeLessThanOrEqual(messages / 64);
       expect(host.state().table).toEqual(wantedTable(path('load.json')));
@@ -130,7 +133,9 @@ describeWithIpvs('svcplane on a kernel', () => {
       using _ = small;
       const applied = await small.svcplane(['apply', file]);
       expect(applied).toMatchObject({ code: 0, stderr: '' });
-      expect(applied.stdout).toMatch(/\nApplied: 4 added, 0 changed, 0 deleted\.\n$/);
+      expect(applied.stdout).toMatch(
+        /^\+ addElement nft cluster-ips4 [\s\S]*\nApplied: 5 added, 0 changed, 0 deleted\.\n$/,
+      );
       expect(small.state().table).toEqual(wantedTable(join(small.directory, 'four.json')));
       // Its own doing, too, moves the kernel.
       expect(await small.svcplane(['apply', file])).toMatchObject({ code: 1, stdout: '' });

@@ -63,7 +63,9 @@ describeWithIpvs('svcplane with connections open', () => {
       const { host, manifests, ask, close } = await openConnection();
       using _ = host;
       const emptied = await host.svcplane(['apply', '-f', manifests.empty]);
-      expect(emptied.stdout).toMatch(/^~ drainRealServer .*\nApplied: 0 added, 1 changed, 0 deleted\.\n$/);
+      expect(emptied.stdout).toMatch(
+        /^\+ addElement nft empty4 .*\n~ drainRealServer .*\nApplied: 1 added, 1 changed, 0 deleted\.\n$/,
+      );
       expect(host.state().table).toEqual([SERVER, realServer(0)]);
       expect(await host.svcplane(['apply', '-f', manifests.empty])).toMatchObject({
         stdout: 'Applied: 0 added, 0 changed, 0 deleted.\n',
@@ -74,7 +76,9 @@ describeWithIpvs('svcplane with connections open', () => {
       });
       expect(await ask('draining')).toBe('draining');
       const again = await host.svcplane(['apply', '-f', manifests.full]);
-      expect(again.stdout).toMatch(/^~ setRealServer .*\nApplied: 0 added, 1 changed, 0 deleted\.\n$/);
+      expect(again.stdout).toMatch(
+        /^~ setRealServer .*\n- deleteElement nft empty4 .*\nApplied: 0 added, 1 changed, 1 deleted\.\n$/,
+      );
       expect(host.state().table).toEqual([SERVER, realServer(1)]);
       expect(await ask('wanted again')).toBe('wanted again');
       await host.svcplane(['apply', '-f', manifests.empty]);

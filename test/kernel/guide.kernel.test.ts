@@ -127,9 +127,11 @@ describeWithIpvs('guide', () => {
       cpSync(join(ROOT, 'examples/endpoint-replaced'), manifests, { recursive: true });
       const operations = svcplane('apply', '-f', manifests).trim().split('\n');
       expect(operations.map((line) => line.split('  ')[0])).toEqual([
+        '+ addElement nft hairpin4 10.244.1.23 . 10.244.1.23',
         '+ addRealServer TCP 10.96.0.10:80 -> 10.244.1.23:8080',
         '- deleteRealServer TCP 10.96.0.10:80 -> 10.244.1.21:8080',
-        'Applied: 1 added, 0 changed, 1 deleted.',
+        '- deleteElement nft hairpin4 10.244.1.21 . 10.244.1.21',
+        'Applied: 2 added, 0 changed, 2 deleted.',
       ]);
       expect(answers('client', 'http://10.96.0.10/', 3)).toEqual(['web-1', 'web-3', 'web-4']);
     });

@@ -43,6 +43,8 @@ export interface KernelState {
   readonly addresses: readonly string[];
   /** `name=value` */
   readonly sysctls: readonly string[];
+  /** nft list ruleset */
+  readonly rules: string;
 }
 
 /** A host: a network namespace, and a directory for the files and the state of the svcplane that runs on it. */
@@ -127,6 +129,8 @@ function stateOf(namespace: NetworkNamespace): KernelState {
   return {
     table: namespace.run(['ipvsadm', '-Sn']).split('\n').filter(Boolean).sort(),
     addresses: addresses.sort(),
+    // Without handles, which a table made again has others of.
+    rules: namespace.run(['nft', '-s', 'list', 'ruleset']),
     sysctls: namespace
       .run(['sysctl', ...SYSCTL_NAMES])
       .split('\n')

@@ -20,8 +20,11 @@ export function straceTo(file: string): readonly string[] {
 // include/uapi/linux/netlink.h, genetlink.h
 const GENL_ID_CTRL = 0x10;
 const NLM_F_DUMP = 0x300;
+// include/uapi/linux/netfilter/nfnetlink.h: the subsystem is the upper byte, and generic families have none.
+const NETFILTER_TYPES = 0x100;
 
-/** Reads what {@link straceTo} wrote. svcplane speaks to IPVS by `sendto`; the library for links uses `sendmsg`. */
+/** Reads what {@link straceTo} wrote. svcplane speaks to IPVS by `sendto`, as libnftables asks
+ * the kernel; the library for links uses `sendmsg`. */
 export function readSyscalls(file: string): Syscalls {
   const lines = readFileSync(file, 'utf8').split('\n');
   const started = lines.filter((line) => / execve\(.* = 0$/.test(line));
@@ -30,7 +33,8 @@ export function readSyscalls(file: string): Syscalls {
   return {
     ipvsWrites: lines.filter((line) => {
       const header = headerOf(line, 'sendto');
-      return header && header.type !== GENL_ID_CTRL && (header.flags & NLM_F_DUMP) === 0;
+      if (!header || header.type >= NETFILTER_TYPES) return false;
+      return header.type !== GENL_ID_CTRL && (header.flags & NLM_F_DUMP) === 0;
     }).length,
     linkWrites: lines.filter((line) => {
       const header = headerOf(line, 'sendmsg');
