@@ -22,6 +22,7 @@ import { FakeIpvsKernel, FakeSysctls } from '../fakes/ipvs-kernel.ts';
 import { MemoryLedger } from '../fakes/ledger.ts';
 import { FakeLinkKernel } from '../fakes/link-kernel.ts';
 import { FakeNftablesKernel } from '../fakes/nftables-kernel.ts';
+import { node, service, slice } from '../objects.ts';
 
 export const HEALTHY_HOST: HostReport = {
   kernelRelease: '6.1.0',
@@ -47,6 +48,16 @@ export interface Output {
   readonly exit: ExitCode;
   readonly out: string;
   readonly err: string;
+}
+
+/** Endpoints of the Service of {@link loadedCli}: on its node, and on another. */
+export const A = { address: '10.244.1.20', node: 'n0' };
+export const B = { address: '10.244.2.30', node: 'n1' };
+
+/** A command line, and the file of a Service with two endpoints. */
+export function loadedCli(): { readonly cli: CliHarness; readonly manifests: string } {
+  const cli = new CliHarness();
+  return { cli, manifests: cli.file('all.json', [service(), slice({ endpoints: [A, B] }), node()]) };
 }
 
 /** The command line over kernels in memory: what one call does, the next one finds. */

@@ -1,15 +1,11 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { node, service, slice } from '../objects.ts';
-import { CliHarness } from './harness.ts';
-
-const A = { address: '10.244.1.20', node: 'n0' };
-const B = { address: '10.244.2.30', node: 'n1' };
+import { service, slice } from '../objects.ts';
+import { A, B, type CliHarness, loadedCli } from './harness.ts';
 
 let cli: CliHarness;
 let manifests: string;
 beforeEach(() => {
-  cli = new CliHarness();
-  manifests = cli.file('all.json', [service(), slice({ endpoints: [A, B] }), node()]);
+  ({ cli, manifests } = loadedCli());
 });
 afterEach(() => cli[Symbol.dispose]());
 
