@@ -56,8 +56,10 @@ describeWithIpvs('svcplane run', () => {
       monitor.stdout?.on('data', (text) => {
         told += text;
       });
-      // It listens to the kernel just before its first sync.
-      await until(() => / 00000111 /.test(readFileSync(`/proc/${again.process.pid}/net/netlink`, 'utf8')));
+      // It listens to the kernel just before its first sync; the monitor listens to the same groups.
+      const listeners = () =>
+        readFileSync(`/proc/${again.process.pid}/net/netlink`, 'utf8').match(/ 00000111 /g);
+      await until(() => listeners()?.length === 2);
       await new Promise((resolve) => setTimeout(resolve, 3000));
       again.process.kill('SIGTERM');
       expect(await again.ended).toMatchObject({ code: 0, stderr: '' });
