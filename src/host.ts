@@ -1,4 +1,4 @@
-import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
+import { accessSync, constants, existsSync, readdirSync, readFileSync } from 'node:fs';
 import { release } from 'node:os';
 import { dirname } from 'node:path';
 import type { Ability } from './cli/doctor.ts';
@@ -40,6 +40,27 @@ export function listedModules(directory: string): ReadonlySet<string> | undefine
     // Not there or not readable: either way nothing is known.
     return undefined;
   }
+}
+
+/**
+ * Bridge ports, but those of real devices, to which nothing is sent back that came from them, where iptables sees what
+ * a bridge passes on: a pod behind one can't reach itself through a Service.
+ * @param links /sys/class/net
+ * @param sysctls /proc/sys/net/bridge
+ */
+export function portsWithoutHairpin(
+  links = '/sys/class/net',
+  sysctls = '/proc/sys/net/bridge',
+): readonly string[] {
+  if (readIfThere(`${sysctls}/bridge-nf-call-iptables`) !== '1' || !existsSync(links)) return [];
+  return readdirSync(links)
+    .filter((name) => readIfThere(`${links}/${name}/brport/hairpin_mode`) === '0')
+    .filter((name) => !existsSync(`${links}/${name}/device`))
+    .sort();
+}
+
+function readIfThere(path: string): string | undefined {
+  return existsSync(path) ? readFileSync(path, 'utf8').trim() : undefined;
 }
 
 /** Whether files can be made in a directory that may have to be made itself. */

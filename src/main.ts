@@ -31,7 +31,7 @@ import { lockNode, openLedgerStore } from './dataplane/ledger-store.ts';
 import { LibraryNftablesKernel } from './dataplane/nftables/client.ts';
 import { forwardDrops } from './dataplane/nftables/forward-policy.ts';
 import type { NftablesKernel } from './dataplane/nftables/kernel.ts';
-import { directoryAbility, missingModules, moduleAbility } from './host.ts';
+import { directoryAbility, missingModules, moduleAbility, portsWithoutHairpin } from './host.ts';
 import type { IpAddress } from './model/address.ts';
 import type { DesiredState } from './model/desired-state.ts';
 import { parseScheduler, SCHEDULERS, type Scheduler } from './model/scheduler.ts';
@@ -159,6 +159,7 @@ async function inspectHost(config: Config): Promise<HostReport> {
     kernelRelease: release(),
     ipvs: probeGenericNetlinkFamily(IPVS_FAMILY),
     ...(await inspectNftables()),
+    portsWithoutHairpin: portsWithoutHairpin(),
     netAdmin: probeCapability('CAP_NET_ADMIN'),
     dummyLink: hasDummy ? { outcome: 'supported' } : moduleAbility('dummy'),
     sysctlsWritable: probeWritable('/proc/sys/net/ipv4/ip_forward'),

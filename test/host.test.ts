@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { directoryAbility, listedModules } from '../src/host.ts';
+import { directoryAbility, listedModules, portsWithoutHairpin } from '../src/host.ts';
 
 let directory = '';
 beforeEach(() => {
@@ -32,5 +32,32 @@ describe('directoryAbility()', () => {
     mkdirSync(join(directory, 'a'));
     writeFileSync(join(directory, 'a', 'file'), '');
     expect(directoryAbility(join(directory, 'a', 'file', 'c')).outcome).toBe('unsupported');
+  });
+});
+
+describe('portsWithoutHairpin()', () => {
+  const port = (name: string, hairpinMode: string) => {
+    mkdirSync(join(directory, 'links', name, 'brport'), { recursive: true });
+    writeFileSync(join(directory, 'links', name, 'brport/hairpin_mode'), `${hairpinMode}\n`);
+  };
+  const found = (callsIptables: string) => {
+    writeFileSync(join(directory, 'bridge-nf-call-iptables'), `${callsIptables}\n`);
+    return portsWithoutHairpin(join(directory, 'links'), directory);
+  };
+
+  it('names ports of no real device, in order, where iptables sees bridged packets', () => {
+    port('veth2', '0');
+    port('veth1', '0');
+    port('veth3', '1');
+    port('eth1', '0');
+    mkdirSync(join(directory, 'links/eth1/device'));
+    mkdirSync(join(directory, 'links/eth0'));
+    expect(found('1')).toEqual(['veth1', 'veth2']);
+    expect(found('0')).toEqual([]);
+  });
+
+  it('names none without bridges', () => {
+    expect(portsWithoutHairpin(join(directory, 'links'), join(directory, 'none'))).toEqual([]);
+    expect(found('1')).toEqual([]);
   });
 });

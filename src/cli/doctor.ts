@@ -14,6 +14,8 @@ export interface HostReport {
   readonly nftables: Ability;
   /** Chains of others that drop what they do not accept on its way through this host: `ip filter FORWARD`. */
   readonly forwardDrops: readonly string[];
+  /** Bridge ports behind which a pod can't reach itself through a Service. */
+  readonly portsWithoutHairpin: readonly string[];
   readonly netAdmin: Ability;
   readonly dummyLink: Ability;
   readonly sysctlsWritable: Ability;
@@ -83,6 +85,7 @@ export function diagnose(host: HostReport): readonly Finding[] {
     ...sysctlFindings(host),
     ...ownerFindings(host),
     ...host.forwardDrops.map(forwardFinding),
+    ...hairpinFindings(host),
     ...addressFindings(host),
     ...host.ledgerNotes.map((note): Finding => ({ level: 'warning', what: note, fix: '' })),
   ];
@@ -134,8 +137,7 @@ function ownerFindings(host: HostReport): Finding[] {
   });
   const count = host.foreignVirtualServers.length;
   if (count === 0) return [...proxies, ok('no virtual server of anybody else')];
-  const shown = host.foreignVirtualServers.slice(0, 5).join(', ');
-  const what = `virtual servers that are not ours (${count}): ${shown}${count > 5 ? ', …' : ''}`;
+  const what = `virtual servers that are not ours (${count}): ${firstFew(host.foreignVirtualServers)}`;
   return [
     ...proxies,
     { level: 'warning', what, fix: 'none needed: they are left alone; ipvsadm -D removes one' },
@@ -148,6 +150,20 @@ function forwardFinding(chain: string): Finding {
     what: `chain ${chain} drops what no rule of its own accepts, connections to Services included`,
     fix: 'let it accept the pod ranges; no rule of svcplane can undo a drop elsewhere',
   };
+}
+
+function hairpinFindings({ portsWithoutHairpin: ports }: HostReport): Finding[] {
+  if (ports.length === 0) return [];
+  const what =
+    `bridge ports that are not in hairpin mode (${ports.length}): ${firstFew(ports)}: with bridge-nf-call-iptables a ` +
+    'pod behind one does not reach itself through a Service';
+  const fix =
+    'hairpinMode in the configuration of the CNI bridge plug-in, or bridge link set dev PORT hairpin on';
+  return [{ level: 'warning', what, fix }];
+}
+
+function firstFew(names: readonly string[]): string {
+  return `${names.slice(0, 5).join(', ')}${names.length > 5 ? ', …' : ''}`;
 }
 
 /** From here on binding one more address takes long enough to notice: each walks the list of the link. */

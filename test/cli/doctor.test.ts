@@ -32,6 +32,11 @@ describe('diagnose() finds', () => {
       found: [/^warning: chain ip filter FORWARD drops .* \| let it accept the pod ranges/],
     },
     {
+      name: 'bridge ports that send nothing back',
+      host: { portsWithoutHairpin: ['veth1', 'veth2'] },
+      found: [/^warning: bridge ports that are not in hairpin mode \(2\): veth1, veth2: .* \| hairpinMode/],
+    },
+    {
       name: 'a missing capability',
       host: { netAdmin: { outcome: 'unsupported', reason: 'the process lacks CAP_NET_ADMIN' } },
       found: [/^error: CAP_NET_ADMIN: .* \| run as root/],

@@ -29,6 +29,7 @@ export const HEALTHY_HOST: HostReport = {
   ipvs: { outcome: 'supported' },
   nftables: { outcome: 'supported' },
   forwardDrops: [],
+  portsWithoutHairpin: [],
   netAdmin: { outcome: 'supported' },
   dummyLink: { outcome: 'supported' },
   sysctlsWritable: { outcome: 'supported' },
