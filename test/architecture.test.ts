@@ -43,7 +43,7 @@ const RULES: readonly { readonly of: RegExp; readonly may: RegExp; readonly pack
   },
   {
     of: /^src\/trace\//,
-    may: /^src\/(model|trace)\/|^src\/dataplane\/(ipvs|addresses)\/rows\.ts$|^src\/dataplane\/nftables\/(rows|rules|sets|text)\.ts$/,
+    may: /^src\/(model|trace)\/|^src\/dataplane\/(ipvs|addresses)\/rows\.ts$|^src\/dataplane\/nftables\/(keys|rows|rules|sets|text)\.ts$/,
     packages: /^$/,
   },
   {

@@ -47,6 +47,16 @@ export function formatCidr(cidr: Cidr): string {
   return `${cidr.network}/${cidr.prefixLength}`;
 }
 
+/** The prefix length of a single address. */
+export function hostPrefixLength(address: IpAddress): 32 | 128 {
+  return familyOf(address) === 'IPv4' ? 32 : 128;
+}
+
+/** The range of one address alone. */
+export function hostRange(address: IpAddress): Cidr {
+  return { family: familyOf(address), network: address, prefixLength: hostPrefixLength(address) };
+}
+
 /** Whether `address` lies in `cidr`; false for the other family. */
 export function cidrContains(cidr: Cidr, address: IpAddress): boolean {
   if (familyOf(address) !== cidr.family) return false;

@@ -1,7 +1,7 @@
+import { parseRange } from '../dataplane/nftables/keys.ts';
 import type { ElementRow, NftablesRows } from '../dataplane/nftables/rows.ts';
 import { declarationOf, type SetName } from '../dataplane/nftables/sets.ts';
 import { isInterval } from '../dataplane/nftables/text.ts';
-import { familyOf, parseIpAddress } from '../model/address.ts';
 import { parseCidr } from '../model/cidr.ts';
 
 /** An element of a set, as found. */
@@ -41,7 +41,7 @@ function rangeIndex(name: SetName, elements: ReadonlyMap<string, ElementRow>): F
   const byLength = new Map<number, Map<string, Element>>();
   for (const [text, row] of elements) {
     const parts = text.split(JOINT);
-    const range = rangeOf(parts.pop() ?? '');
+    const range = parseRange(parts.pop() ?? '');
     if (!range) throw new RangeError(`Cannot trace: element ${text} of set ${name} does not end in a range`);
     const ofLength = byLength.get(range.prefixLength) ?? new Map<string, Element>();
     byLength.set(range.prefixLength, ofLength.set([...parts, range.network].join(JOINT), { text, row }));
@@ -55,10 +55,4 @@ function rangeIndex(name: SetName, elements: ReadonlyMap<string, ElementRow>): F
     }
     return undefined;
   };
-}
-
-function rangeOf(text: string): ReturnType<typeof parseCidr> {
-  if (text.includes('/')) return parseCidr(text);
-  const address = parseIpAddress(text);
-  return address && parseCidr(`${address}/${familyOf(address) === 'IPv4' ? 32 : 128}`);
 }

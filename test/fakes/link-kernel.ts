@@ -7,9 +7,9 @@ import {
   type LinkKernel,
   MAX_CHANGES,
 } from '../../src/dataplane/addresses/kernel.ts';
-import { hostPrefixLength } from '../../src/dataplane/addresses/rows.ts';
 import { familyOf, type IpAddress } from '../../src/model/address.ts';
 import { unreachable } from '../../src/model/brand.ts';
+import { hostPrefixLength } from '../../src/model/cidr.ts';
 
 /** What a change meets before the kernel sees it. */
 export interface LinkKernelFaults {

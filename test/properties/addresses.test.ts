@@ -8,13 +8,13 @@ import {
   type AddressRows,
   canonical,
   emptyRows,
-  hostPrefixLength,
   type LedgerEntry,
   ledgerKey,
   type Owner,
   type RouteRow,
 } from '../../src/dataplane/addresses/rows.ts';
 import { type IpAddress, parseIpAddress } from '../../src/model/address.ts';
+import { hostPrefixLength } from '../../src/model/cidr.ts';
 import { Crash, seededRandom } from '../fakes/faulty.ts';
 import { MemoryLedger } from '../fakes/ledger.ts';
 import { FakeLinkKernel } from '../fakes/link-kernel.ts';

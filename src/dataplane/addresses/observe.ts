@@ -1,5 +1,5 @@
 import type { IpAddress } from '../../model/address.ts';
-import { specialAddress } from '../../model/cidr.ts';
+import { hostPrefixLength, specialAddress } from '../../model/cidr.ts';
 import type { Ledger } from '../ledger.ts';
 import type { KernelAddress, KernelLink, KernelRoute, LinkKernel } from './kernel.ts';
 import {
@@ -7,7 +7,6 @@ import {
   type AddressRows,
   type AddressUse,
   type ForeignAddress,
-  hostPrefixLength,
   type LedgerEntry,
   type LedgerKey,
   ledgerKey,

@@ -1,10 +1,10 @@
 import { compareAddresses, type IpAddress } from '../../model/address.ts';
+import { hostPrefixLength } from '../../model/cidr.ts';
 import type { Rejected } from '../../model/rejected.ts';
 import type { Plan } from '../dataplane.ts';
 import { type AddressOp, operation } from './ops.ts';
 import {
   type AddressRows,
-  hostPrefixLength,
   type LedgerEntry,
   ledgerKey,
   type RouteRow,

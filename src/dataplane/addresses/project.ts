@@ -1,10 +1,10 @@
 import { familyOf, type IpAddress } from '../../model/address.ts';
-import { type Cidr, cidrContains, formatCidr } from '../../model/cidr.ts';
+import { type Cidr, cidrContains, formatCidr, hostPrefixLength } from '../../model/cidr.ts';
 import type { DesiredState } from '../../model/desired-state.ts';
 import { compareText, type Rejected } from '../../model/rejected.ts';
 import type { VirtualServer } from '../../model/virtual-server.ts';
 import type { Projection } from '../dataplane.ts';
-import { type AddressRow, type AddressRows, emptyRows, hostPrefixLength, type RouteRow } from './rows.ts';
+import { type AddressRow, type AddressRows, emptyRows, type RouteRow } from './rows.ts';
 
 export interface AddressesOptions {
   /** Name of our link, ≤ 15 characters; never one of another service proxy. */

@@ -1,10 +1,10 @@
 import type { IpAddress } from '../../model/address.ts';
+import { hostPrefixLength } from '../../model/cidr.ts';
 import type { Executors } from '../dataplane.ts';
 import type { AddressOp, AddressOps } from './ops.ts';
 import {
   type AddressRow,
   type AddressRows,
-  hostPrefixLength,
   type LedgerEntry,
   type LedgerKey,
   type LinkRow,

@@ -1,5 +1,5 @@
-import { compareAddresses, familyOf, type IpAddress } from '../../model/address.ts';
-import { specialAddress } from '../../model/cidr.ts';
+import { compareAddresses, type IpAddress } from '../../model/address.ts';
+import { hostPrefixLength, specialAddress } from '../../model/cidr.ts';
 import { compareText } from '../../model/rejected.ts';
 
 export type Owner = 'svcplane' | 'foreign';
@@ -79,11 +79,6 @@ export function ledgerKey(entry: LedgerEntry): LedgerKey {
   if (entry.kind === 'address') return `address ${entry.address}`;
   if (entry.kind === 'route') return `route ${entry.prefix}`;
   return `link ${entry.link}`;
-}
-
-/** The prefix length of a single address. */
-export function hostPrefixLength(address: IpAddress): 32 | 128 {
-  return familyOf(address) === 'IPv4' ? 32 : 128;
 }
 
 /** Links whose addresses are those of Services, or of a DNS cache in their place, and not the node's. */

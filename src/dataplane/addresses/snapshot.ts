@@ -1,7 +1,8 @@
 import { compareAddresses } from '../../model/address.ts';
+import { hostPrefixLength } from '../../model/cidr.ts';
 import { compareText } from '../../model/rejected.ts';
 import type { Snapshot } from '../../snapshot/snapshot.ts';
-import { type AddressRow, type AddressRows, emptyRows, hostPrefixLength, type RouteRow } from './rows.ts';
+import { type AddressRow, type AddressRows, emptyRows, type RouteRow } from './rows.ts';
 
 /** What of a snapshot this dataplane has; `routes` only where there are any. */
 export type AddressesOfSnapshot = Pick<Snapshot, 'addresses' | 'routes'>;

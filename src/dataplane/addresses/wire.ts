@@ -1,10 +1,9 @@
 import type * as Netlink from 'netlink';
 import { addressBytes, addressFromBytes, familyOf, type IpAddress } from '../../model/address.ts';
 import { unreachable } from '../../model/brand.ts';
-import { formatCidr, parseCidr } from '../../model/cidr.ts';
+import { formatCidr, hostPrefixLength, parseCidr } from '../../model/cidr.ts';
 import type { KernelAddress, KernelLink, KernelRoute, LinkChange } from './kernel.ts';
 import type { LinkNotice } from './notices.ts';
-import { hostPrefixLength } from './rows.ts';
 
 /** A request without its netlink header. */
 export interface RtnetlinkRequest {

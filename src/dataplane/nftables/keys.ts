@@ -1,6 +1,6 @@
 import { familyOf, type IpFamily, parseIpAddress } from '../../model/address.ts';
 import { unreachable } from '../../model/brand.ts';
-import { type Cidr, formatCidr, parseCidr } from '../../model/cidr.ts';
+import { type Cidr, formatCidr, hostPrefixLength, hostRange, parseCidr } from '../../model/cidr.ts';
 import { declarationOf, type KeyPart, type SetName } from './sets.ts';
 
 /** What stands between the components of a key. */
@@ -36,19 +36,12 @@ function isComponent(part: KeyPart, family: IpFamily, text: string): boolean {
 export function parseRange(text: string): Cidr | undefined {
   if (text.includes('/')) return parseCidr(text);
   const address = parseIpAddress(text);
-  return (
-    address && { family: familyOf(address), network: address, prefixLength: fullLength(familyOf(address)) }
-  );
+  return address && hostRange(address);
 }
 
 /** As the kernel lists it: without a length where it is one address. */
 export function rangeText(range: Cidr): string {
-  return range.prefixLength === fullLength(range.family) ? range.network : formatCidr(range);
-}
-
-/** Bits of an address. */
-export function fullLength(family: IpFamily): number {
-  return family === 'IPv4' ? 32 : 128;
+  return range.prefixLength === hostPrefixLength(range.network) ? range.network : formatCidr(range);
 }
 
 // include/uapi/linux/in.h IPPROTO_*

@@ -1,5 +1,5 @@
 import { compareAddresses, familyOf, type IpAddress, type IpFamily } from '../../model/address.ts';
-import { type Cidr, cidrContains } from '../../model/cidr.ts';
+import { type Cidr, cidrContains, hostRange } from '../../model/cidr.ts';
 import type { DesiredState, PodRanges } from '../../model/desired-state.ts';
 import type { Rejected } from '../../model/rejected.ts';
 import type { RealServer, VirtualServer } from '../../model/virtual-server.ts';
@@ -158,8 +158,7 @@ function addSourceRanges(
   sets.add('restricted', family, frontend, reason);
   // The node sends from the VIP itself, unless it is told otherwise.
   const nodeIsInside = nodeAddresses.some((own) => sourceRanges.some((range) => cidrContains(range, own)));
-  const single = { family, network: address, prefixLength: family === 'IPv4' ? 32 : 128 };
-  const allowed = outermost(nodeIsInside ? [...sourceRanges, single] : sourceRanges);
+  const allowed = outermost(nodeIsInside ? [...sourceRanges, hostRange(address)] : sourceRanges);
   for (const range of allowed) sets.add('allowed', family, `${frontend} . ${rangeText(range)}`, reason);
 }
 

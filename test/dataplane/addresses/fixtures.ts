@@ -3,12 +3,11 @@ import {
   type AddressRow,
   type AddressRows,
   emptyRows,
-  hostPrefixLength,
   type LinkRow,
   type RouteRow,
 } from '../../../src/dataplane/addresses/rows.ts';
 import { type IpAddress, parseIpAddress } from '../../../src/model/address.ts';
-import { type Cidr, parseCidr } from '../../../src/model/cidr.ts';
+import { type Cidr, hostPrefixLength, parseCidr } from '../../../src/model/cidr.ts';
 import type { DesiredState } from '../../../src/model/desired-state.ts';
 import { parsePort } from '../../../src/model/port.ts';
 import { parseScheduler } from '../../../src/model/scheduler.ts';
