@@ -14,7 +14,7 @@ import {
 } from './foreign-setup.ts';
 import { HeldConnections } from './held-connections.ts';
 import { UNHURRIED } from './host.ts';
-import { describeWithIpvs } from './probe.ts';
+import { describeWithIpvs, isEmulated } from './probe.ts';
 import { type SvcplaneOn, svcplaneOn } from './svcplane-on.ts';
 import {
   clusterIPs,
@@ -29,7 +29,6 @@ import type { Attached, Pod } from './traffic/lab-plan.ts';
 import { type Outcome, type Request, Sockets } from './traffic/sockets.ts';
 import { createLab, type Lab, type LabNode } from './traffic/topology.ts';
 
-const isEmulated = process.env.SVCPLANE_LAB_KERNEL === 'qemu';
 const TIMEOUT_MS = isEmulated ? 60_000 : 10_000;
 /** How long a dropped packet is waited for in vain. */
 const SILENCE_MS = isEmulated ? 5000 : 1000;

@@ -6,19 +6,12 @@ import { setImmediate, setTimeout } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { NftablesContext } from '../../native-bindings/nftables-library.ts';
 import { LibraryNftablesKernel, NftablesError } from '../../src/dataplane/nftables/client.ts';
-import { isEmulated, run } from './probe.ts';
+import { isEmulated, needsNftables, run } from './probe.ts';
 
 const NATIVE_BINDINGS = join(import.meta.dirname, '../../native-bindings');
 const never = new AbortController().signal;
 
-function whyNoNftables(): string | undefined {
-  const { error, status, stderr } = spawnSync('nft', ['list', 'tables'], { encoding: 'utf8' });
-  if (error) return `cannot run nft: ${error.message}`;
-  return status === 0 ? undefined : `no nf_tables in this kernel or network namespace: ${stderr.trim()}`;
-}
-
-const skipReason = whyNoNftables();
-const nftables = skipReason === undefined ? {} : { skip: true, meta: { skipReason } };
+const nftables = needsNftables();
 
 /** 10.0.0.0 and up, port 80 of TCP. */
 const elements = (count: number) =>

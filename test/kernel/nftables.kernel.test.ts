@@ -14,19 +14,12 @@ import { desiredStates, nftablesOptions } from '../dataplane/nftables/arbitrarie
 import { linesOf, OPTIONS, tableWith } from '../dataplane/nftables/build.ts';
 import { GOLDEN_DESIRED } from '../dataplane/nftables/goldens.ts';
 import { UNHURRIED } from './host.ts';
-import { isEmulated, run } from './probe.ts';
+import { isEmulated, needsNftables, run } from './probe.ts';
 
 const GOLDENS = join(import.meta.dirname, '../golden/nftables');
 const never = new AbortController().signal;
 
-function whyNoNftables(): string | undefined {
-  const { error, status, stderr } = spawnSync('nft', ['list', 'tables'], { encoding: 'utf8' });
-  if (error) return `cannot run nft: ${error.message}`;
-  return status === 0 ? undefined : `no nf_tables in this kernel or network namespace: ${stderr.trim()}`;
-}
-
-const skipReason = whyNoNftables();
-const nftables = skipReason === undefined ? {} : { skip: true, meta: { skipReason } };
+const nftables = needsNftables();
 
 /** What somebody may do to the table of GOLDEN_DESIRED by hand, and the first operation that repairs it. */
 const ALTERATIONS = [

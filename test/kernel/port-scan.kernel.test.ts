@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { IpAddress } from '../../src/model/address.ts';
 import { ALL_PORTS, scan } from './connect-scan.ts';
 import { UNHURRIED } from './host.ts';
-import { CommandError, describeWithIpvs, run } from './probe.ts';
+import { CommandError, describeWithIpvs, isEmulated, run } from './probe.ts';
 import { svcplaneOn } from './svcplane-on.ts';
 import {
   clusterIPs,
@@ -17,7 +17,6 @@ import type { Attached } from './traffic/lab-plan.ts';
 import { Sockets } from './traffic/sockets.ts';
 import { createLab, type Lab, type LabNode } from './traffic/topology.ts';
 
-const isEmulated = process.env.SVCPLANE_LAB_KERNEL === 'qemu';
 const SILENCE_MS = isEmulated ? 60_000 : 10_000;
 
 /** Ports of daemons that listen on every address of the node: some that kubelet and others have, and odd ones. */

@@ -46,6 +46,18 @@ export function describeWithIpvs(name: string, body: () => void): void {
   else describe(name, { skip: true, meta: { skipReason } }, body);
 }
 
+function whyNoNftables(): string | undefined {
+  const { error, status, stderr } = spawnSync('nft', ['list', 'tables'], { encoding: 'utf8' });
+  if (error) return `cannot run nft: ${error.message}`;
+  return status === 0 ? undefined : `no nf_tables in this kernel or network namespace: ${stderr.trim()}`;
+}
+
+/** Options of tests that need nf_tables but no IPVS: without it they are skipped, with the probe's reason. */
+export function needsNftables(): { readonly skip?: true; readonly meta?: { readonly skipReason: string } } {
+  const skipReason = whyNoNftables();
+  return skipReason === undefined ? {} : { skip: true, meta: { skipReason } };
+}
+
 /** A command that a test needs has failed. */
 export class CommandError extends Error {
   override readonly name = 'CommandError';

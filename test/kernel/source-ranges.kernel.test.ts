@@ -3,7 +3,7 @@ import type { IpAddress, IpFamily } from '../../src/model/address.ts';
 import type { Protocol } from '../../src/model/port.ts';
 import { HeldConnections } from './held-connections.ts';
 import { UNHURRIED } from './host.ts';
-import { describeWithIpvs, run } from './probe.ts';
+import { describeWithIpvs, isEmulated, run } from './probe.ts';
 import { type SvcplaneOn, svcplaneOn } from './svcplane-on.ts';
 import { clusterIPs, SERVICE_ROUTES, TARGET_PORT, type TestService, vips } from './test-services.ts';
 import { addressPair, type DualStack, FAMILIES } from './traffic/dual-stack.ts';
@@ -11,7 +11,6 @@ import type { Pod } from './traffic/lab-plan.ts';
 import { type Outcome, type Request, Sockets } from './traffic/sockets.ts';
 import { createLab, type Lab, type LabNode } from './traffic/topology.ts';
 
-const isEmulated = process.env.SVCPLANE_LAB_KERNEL === 'qemu';
 /** How long those who are let in are waited for, and those who are not. */
 const ANSWER_MS = isEmulated ? 60_000 : 10_000;
 const SILENCE_MS = isEmulated ? 8000 : 4000;

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { IpFamily } from '../../src/model/address.ts';
 import type { Protocol } from '../../src/model/port.ts';
 import { UNHURRIED } from './host.ts';
-import { describeWithIpvs, run } from './probe.ts';
+import { describeWithIpvs, isEmulated, run } from './probe.ts';
 import { type SvcplaneOn, svcplaneOn } from './svcplane-on.ts';
 import { clusterIPs, SERVICE_ROUTES, TARGET_PORT, type TestService, vips } from './test-services.ts';
 import { FAMILIES } from './traffic/dual-stack.ts';
@@ -10,7 +10,6 @@ import type { Attached, Pod } from './traffic/lab-plan.ts';
 import { type Outcome, type Request, Sockets } from './traffic/sockets.ts';
 import { createLab, type Lab, type LabNode } from './traffic/topology.ts';
 
-const isEmulated = process.env.SVCPLANE_LAB_KERNEL === 'qemu';
 /** How long a client waits before it asks again. */
 const PATIENCE_MS = isEmulated ? 2000 : 200;
 /** A second's worth, in questions: a busy machine may take longer for them. */

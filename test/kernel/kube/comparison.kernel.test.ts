@@ -1,6 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { isEmulated } from '../probe.ts';
 import { planLab } from '../traffic/lab-plan.ts';
 import { type Cell, MATRIX } from '../traffic/matrix.ts';
 import { type CellResult, runCells, serveEndpoints } from '../traffic/run-cells.ts';
@@ -115,9 +116,8 @@ function report(wrong: readonly string[]): void {
 }
 
 function describeWhereFast(name: string, body: () => void): void {
-  const emulated = process.env.SVCPLANE_LAB_KERNEL === 'qemu';
   const skipReason =
     'kube-proxy runs hundreds of programs on each node: too slow where the processor is emulated';
-  if (emulated) describe(name, { skip: true, meta: { skipReason } }, body);
+  if (isEmulated) describe(name, { skip: true, meta: { skipReason } }, body);
   else describeWithKube(name, ['kube-apiserver', 'kube-proxy'], body);
 }

@@ -2,7 +2,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { listOf } from '../../../scripts/generate-services.ts';
-import { describeWithIpvs } from '../probe.ts';
+import { describeWithIpvs, isEmulated } from '../probe.ts';
 import { agrees, describeExpectation, describeOutcomes } from './expectation.ts';
 import { expectedByRule } from './expected-by-rule.ts';
 import { cellTracer } from './expected-by-trace.ts';
@@ -15,12 +15,11 @@ import { Sockets } from './sockets.ts';
 import { createLab, type Lab } from './topology.ts';
 
 /** A second is longer where the processor is emulated. */
-const emulated = process.env.SVCPLANE_LAB_KERNEL === 'qemu';
-const SLOWNESS = emulated ? 10 : 1;
+const SLOWNESS = isEmulated ? 10 : 1;
 const TIMEOUT_MS = 4000 * SLOWNESS;
 const REFUSED_WITHIN_MS = 1000 * SLOWNESS;
 
-const whole = !emulated || process.env.SVCPLANE_TRAFFIC === 'all';
+const whole = !isEmulated || process.env.SVCPLANE_TRAFFIC === 'all';
 const CELLS: readonly Cell[] = whole ? MATRIX : sample(MATRIX);
 const SHOWN = 20;
 
