@@ -66,6 +66,14 @@ export type Executors<Ops, Result> = {
   readonly [Name in keyof Ops & string]: (op: Operation & { readonly op: Name } & Ops[Name]) => Result;
 };
 
+/** Runs the executor of an operation. Generic, so that the compiler sees that both have the same name. */
+export function execute<Ops, Name extends keyof Ops & string, Result>(
+  executors: { readonly [N in Name]: (op: Operation & { readonly op: N } & Ops[N]) => Result },
+  op: Operation & { readonly op: Name } & Ops[Name],
+): Result {
+  return executors[op.op](op);
+}
+
 export interface Projection<Rows> {
   readonly rows: Rows;
   readonly refused: readonly Rejected[];

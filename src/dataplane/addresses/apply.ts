@@ -1,4 +1,4 @@
-import type { ApplyReport, Executors, RefusedOp } from '../dataplane.ts';
+import { type ApplyReport, type Executors, execute, type RefusedOp } from '../dataplane.ts';
 import type { LedgerAccess } from '../ledger.ts';
 import { type KernelAnswer, type LinkChange, type LinkKernel, MAX_CHANGES } from './kernel.ts';
 import type { AddressOp, AddressOps } from './ops.ts';
@@ -88,7 +88,9 @@ async function executeSlice(
   const linkIndex = link === undefined ? 0 : await indexOf(link);
   if (linkIndex === undefined) return slice.map((op) => [op, NO_SUCH_LINK]);
   const executors = changesOn(linkIndex);
-  const changes = slice.map((op) => changeFor(executors, op));
+  const changes = slice.map((op) =>
+    execute<AddressOps, keyof AddressOps, LinkChange | undefined>(executors, op),
+  );
   // What is in the ledger alone has no change, and no slice mixes the two.
   const answers = await kernel.change(changes.filter((change) => change !== undefined));
   return slice.map((op, i) => [op, changes[i] === undefined ? OK : answerTo(op, answers[i])]);
@@ -97,16 +99,6 @@ async function executeSlice(
 function answerTo(op: AddressOp, answer: KernelAnswer | undefined): KernelAnswer {
   if (answer === undefined) throw new Error(`The kernel gave no answer to ${op.op} ${op.subject}`);
   return answer;
-}
-
-/** Generic, so that the compiler sees that an operation and its executor have the same name. */
-function changeFor<Name extends keyof AddressOps>(
-  executors: {
-    readonly [N in Name]: (op: Extract<AddressOp, { op: N }>) => LinkChange | undefined;
-  },
-  op: Extract<AddressOp, { op: Name }>,
-): LinkChange | undefined {
-  return executors[op.op](op);
 }
 
 /**

@@ -1,6 +1,6 @@
 import type { IpAddress } from '../../model/address.ts';
 import { hostPrefixLength } from '../../model/cidr.ts';
-import type { Executors } from '../dataplane.ts';
+import { type Executors, execute } from '../dataplane.ts';
 import type { AddressOp, AddressOps } from './ops.ts';
 import {
   type AddressRow,
@@ -22,16 +22,8 @@ export function reduce(rows: AddressRows, ops: readonly AddressOp[]): AddressRow
     missing: new Map(rows.missing),
   };
   const effects = effectsOn(draft);
-  for (const op of ops) takeEffect(effects, op);
+  for (const op of ops) execute<AddressOps, keyof AddressOps, void>(effects, op);
   return { ...rows, ...draft };
-}
-
-/** Generic, so that the compiler sees that an operation and its effect have the same name. */
-function takeEffect<Name extends keyof AddressOps>(
-  effects: { readonly [N in Name]: (op: Extract<AddressOp, { op: N }>) => void },
-  op: Extract<AddressOp, { op: Name }>,
-): void {
-  effects[op.op](op);
 }
 
 interface Draft {

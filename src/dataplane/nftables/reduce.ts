@@ -1,4 +1,4 @@
-import type { Executors } from '../dataplane.ts';
+import { type Executors, execute } from '../dataplane.ts';
 import type { NftablesOp, NftablesOps } from './ops.ts';
 import { chainRows, emptySets } from './project.ts';
 import { type ElementRow, emptyRows, type NftablesRows, type SetRow } from './rows.ts';
@@ -9,16 +9,8 @@ export function reduceNftables(rows: NftablesRows, ops: readonly NftablesOp[]): 
   if (ops.length === 0) return rows;
   const draft: Draft = { rows, copied: new Map() };
   const effects = effectsOn(draft);
-  for (const op of ops) takeEffect(effects, op);
+  for (const op of ops) execute<NftablesOps, keyof NftablesOps, void>(effects, op);
   return draft.rows;
-}
-
-/** Generic, so that the compiler sees that an operation and its effect have the same name. */
-function takeEffect<Name extends keyof NftablesOps>(
-  effects: { readonly [N in Name]: (op: Extract<NftablesOp, { op: N }>) => void },
-  op: Extract<NftablesOp, { op: Name }>,
-): void {
-  effects[op.op](op);
 }
 
 interface Draft {

@@ -1,4 +1,4 @@
-import type { Executors } from '../dataplane.ts';
+import { type Executors, execute } from '../dataplane.ts';
 import type { NftablesOp, NftablesOps } from './ops.ts';
 import { elementText } from './rows.ts';
 import type { Chain, RulesetOptions } from './rules.ts';
@@ -13,7 +13,7 @@ import { declarationText, hookText, ruleComment, ruleDigest, ruleText } from './
 export function transactionText(ops: readonly NftablesOp[]): string {
   const commands: Commands = { tables: [], deleted: new Map(), added: new Map() };
   const writers = writersTo(commands);
-  for (const op of ops) write(writers, op);
+  for (const op of ops) execute<NftablesOps, keyof NftablesOps, void>(writers, op);
   const elements = (verb: string, gathered: Gathered) =>
     [...gathered].map(([set, texts]) => `${verb} element inet ${set} { ${texts.join(', ')} }\n`);
   return [
@@ -50,14 +50,6 @@ interface Commands {
   readonly tables: string[];
   readonly deleted: Gathered;
   readonly added: Gathered;
-}
-
-/** Generic, so that the compiler sees that an operation and its writer have the same name. */
-function write<Name extends keyof NftablesOps>(
-  writers: { readonly [N in Name]: (op: Extract<NftablesOp, { op: N }>) => void },
-  op: Extract<NftablesOp, { op: Name }>,
-): void {
-  writers[op.op](op);
 }
 
 function writersTo({ tables, deleted, added }: Commands): Executors<NftablesOps, void> {
