@@ -19,7 +19,17 @@ const RULES: readonly { readonly of: RegExp; readonly may: RegExp; readonly pack
   { of: /^src\/config(-values)?\.ts$/, may: /^src\/(model\/|config-values\.ts$)/, packages: /^valibot$/ },
   { of: /^src\/netlink\//, may: /^src\/netlink\//, packages: /^node:(timers\/promises|os|util)$/ },
   { of: /^src\/snapshot\//, may: /^src\/(model|snapshot)\//, packages: /^(valibot|node:.*)$/ },
-  { of: /^src\/cluster\//, may: /^src\/(model|cluster)\//, packages: /^(js-yaml|node:.*)$/ },
+  {
+    of: /^src\/cluster\/api-/,
+    may: /^src\/(model|cluster)\//,
+    packages: /^(@kubernetes\/client-node.*|undici|js-yaml|valibot|node:.*)$/,
+  },
+  { of: /^src\/cluster\//, may: /^src\/(model|cluster)\//, packages: /^(js-yaml|valibot|node:.*)$/ },
+  {
+    of: /^src\/kube-proxy\//,
+    may: /^src\/(model|snapshot|kube-proxy)\/|^src\/(config(-values)?|dataplane\/dataplane)\.ts$/,
+    packages: /^(js-yaml|valibot|node:.*)$/,
+  },
   { of: /^src\/desired\//, may: /^src\/(model|desired)\/|^src\/cluster\/facts\.ts$/, packages: /^$/ },
   {
     of: /^src\/dataplane\/[^/]+\.ts$/,
@@ -51,17 +61,21 @@ const RULES: readonly { readonly of: RegExp; readonly may: RegExp; readonly pack
     may: /^src\/(model|snapshot|sync)\/|^src\/dataplane\/dataplane\.ts$/,
     packages: /^node:crypto$/,
   },
-  { of: /^src\/status\//, may: /^src\/(model|status)\//, packages: /^node:http$/ },
+  {
+    of: /^src\/status\//,
+    may: /^src\/(model|snapshot|status)\/|^src\/(dataplane\/dataplane|sync\/[^/]+|netlink\/[^/]+)\.ts$/,
+    packages: /^(pino|prom-client|node:.*)$/,
+  },
   {
     of: /^src\/cli\//,
-    may: /^src\/(model|snapshot|cluster|desired|sync|status|trace|cli)\/|^src\/(config|dataplane\/dataplane)\.ts$/,
+    may: /^src\/(model|snapshot|cluster|desired|sync|status|trace|kube-proxy|cli)\/|^src\/(config|dataplane\/dataplane)\.ts$/,
     packages: /^(commander|valibot|js-yaml|node:util)$/,
   },
 ];
 
 /** Files whose name says that they reach outside: kernel, disk, clock or processes. */
 const EFFECTS =
-  /(^src\/main|\/([a-z-]*watch|manifests|observe|apply|client|[a-z-]+-client|program|[a-z-]*store|sync-once|loop|http|log|host))\.ts$|^native-bindings\//;
+  /(^src\/main|\/([a-z-]*watch|manifests|observe|apply|client|[a-z-]+-client|program|[a-z-]*store|sync-once|loop|([a-z-]+-)?http|log|host))\.ts$|^native-bindings\//;
 const PURE_PACKAGES = /^(valibot|node:(util|buffer|crypto|path|os|timers\/promises))$/;
 
 interface Import {
