@@ -1,7 +1,8 @@
 import * as v from 'valibot';
-import { parseIpAddress } from './model/address.ts';
+import { familyOf, parseIpAddress } from './model/address.ts';
 import { type Cidr, parseCidr } from './model/cidr.ts';
 import { isMarkBase } from './model/firewall-mark.ts';
+import { parsePort } from './model/port.ts';
 import { parseScheduler } from './model/scheduler.ts';
 
 /** A text that one of the model's parsers must accept. */
@@ -71,3 +72,42 @@ export const tableName = v.pipe(
 );
 
 export const bit = v.pipe(v.number(), v.integer('must be a whole number'), v.minValue(0), v.maxValue(31));
+
+export const count = v.pipe(
+  v.number(),
+  v.integer('must be a whole number'),
+  v.minValue(0, 'must not be negative'),
+);
+
+/** Over 1 is no share, and then nothing would ever be held. */
+export const share = v.pipe(
+  v.number(),
+  v.minValue(0, ({ received }) => `is ${received}, expected at least 0`),
+  v.maxValue(1, ({ received }) => `is ${received}, expected at most 1`),
+);
+
+/**
+ * Where to listen: `IP:PORT`, `[IPv6]:PORT`, or an address alone, as kube-proxy takes it; "" for nowhere.
+ * @param defaultPort of an address alone
+ */
+export function bindAddress(defaultPort: number) {
+  return parsed((text) => {
+    if (text === '') return '';
+    const [, bracketed, plain, port = String(defaultPort)] = /^(?:\[([^\]]+)\]|([^:]+))(?::(\d{1,5}))?$/.exec(
+      text,
+    ) ?? [undefined, undefined, text];
+    const ip = parseIpAddress(bracketed ?? plain);
+    const number = parsePort(Number(port));
+    if (ip === undefined || number === undefined) return undefined;
+    return familyOf(ip) === 'IPv6' ? `[${ip}]:${number}` : `${ip}:${number}`;
+  }, 'an address and port to listen at, such as 0.0.0.0:10256');
+}
+
+/** The URL of an API server without a path, or "" for none. */
+export const apiServer = parsed((text) => {
+  if (text === '') return '';
+  const url = URL.parse(text);
+  if (!url || !/^https?:$/.test(url.protocol) || url.pathname !== '/' || url.search || url.hash)
+    return undefined;
+  return url.username || url.password ? undefined : url.origin;
+}, 'the URL of an API server, such as https://192.0.2.10:6443');

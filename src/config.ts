@@ -1,8 +1,11 @@
 import * as v from 'valibot';
 import {
   address,
+  apiServer,
+  bindAddress,
   bit,
   cidr,
+  count,
   detectLocal,
   interfaceName,
   markBase,
@@ -10,6 +13,7 @@ import {
   primaryOrRanges,
   scheduler,
   seconds,
+  share,
   tableName,
 } from './config-values.ts';
 
@@ -23,6 +27,8 @@ const schema = v.strictObject({
   nodeAddresses: v.optional(v.array(address), []),
   /** Empty: in-cluster. */
   kubeconfig: v.optional(v.string(), ''),
+  /** Empty: as the kubeconfig or the cluster says, which a node without Services may not reach. */
+  apiServer: v.optional(apiServer, ''),
   /** Files or directories instead of an API server. */
   manifests: v.optional(v.array(v.string()), []),
   interface: v.optional(interfaceName, 'svcplane0'),
@@ -71,14 +77,28 @@ const schema = v.strictObject({
   ),
   guard: v.optional(
     v.strictObject({
-      maxDeleteShare: v.optional(v.pipe(v.number(), v.minValue(0), v.maxValue(1)), 0.5),
-      minDeletes: v.optional(v.pipe(v.number(), v.integer(), v.minValue(0)), 10),
+      maxDeleteShare: v.optional(share, 0.5),
+      minDeletes: v.optional(count, 10),
       holdSeconds: v.optional(seconds, 300),
     }),
     {},
   ),
-  healthzBindAddress: v.optional(v.string(), '0.0.0.0:10256'),
-  metricsBindAddress: v.optional(v.string(), '127.0.0.1:10249'),
+  /** kube-proxy's, because load balancers of clouds ask there. */
+  healthzBindAddress: v.optional(bindAddress(10256), '0.0.0.0:10256'),
+  /** kube-proxy's; not for everyone, because names of Services are in it. */
+  metricsBindAddress: v.optional(bindAddress(10249), '127.0.0.1:10249'),
+  metrics: v.optional(
+    v.strictObject({
+      /** Off: some ten series for each virtual server. */
+      virtualServers: v.optional(v.boolean(), false),
+      maxVirtualServers: v.optional(count, 1000),
+    }),
+    {},
+  ),
+  /** Unix socket of the local questions, for root alone; empty: none. */
+  socket: v.optional(v.string(), '/run/svcplane/svcplane.sock'),
+  /** What an operator must know is told on the objects themselves, where `kubectl describe` shows it. */
+  events: v.optional(v.boolean(), true),
   log: v.optional(
     v.strictObject({ level: v.optional(v.picklist(['trace', 'debug', 'info', 'warn', 'error']), 'info') }),
     {},

@@ -1,0 +1,261 @@
+/** What a setting's text is made into. */
+export type SettingKind = 'text' | 'number' | 'boolean' | 'list' | 'primaryOrList' | 'autoOrBoolean';
+
+/** A key of the configuration file that can be given on the command line and in the environment, too. */
+export interface Setting {
+  /** Path in the configuration file. */
+  readonly key: string;
+  readonly flags: string;
+  readonly env: string;
+  readonly kind: SettingKind;
+  readonly help: string;
+}
+
+/** Every key that makes sense as a flag: flag beats environment beats file beats default. */
+export const SETTINGS: readonly Setting[] = [
+  {
+    key: 'manifests',
+    flags: '-f, --filename <path>',
+    env: 'SVCPLANE_FILENAME',
+    kind: 'list',
+    help: 'YAML or JSON file, directory, or - for standard input (repeatable)',
+  },
+  {
+    key: 'nodeName',
+    flags: '--node <name>',
+    env: 'SVCPLANE_NODE',
+    kind: 'text',
+    help: 'name of this node (else NODE_NAME, else the host name)',
+  },
+  {
+    key: 'nodeAddresses',
+    flags: '--node-address <ip>',
+    env: 'SVCPLANE_NODE_ADDRESS',
+    kind: 'list',
+    help: "replaces the Node object's addresses (repeatable)",
+  },
+  {
+    key: 'interface',
+    flags: '--interface <name>',
+    env: 'SVCPLANE_INTERFACE',
+    kind: 'text',
+    help: 'dummy interface that holds the addresses',
+  },
+  {
+    key: 'stateDirectory',
+    flags: '--state-directory <dir>',
+    env: 'SVCPLANE_STATE_DIRECTORY',
+    kind: 'text',
+    help: 'where the ledger of what is ours is kept',
+  },
+  {
+    key: 'scheduler',
+    flags: '--scheduler <name>',
+    env: 'SVCPLANE_SCHEDULER',
+    kind: 'text',
+    help: 'default IPVS scheduler',
+  },
+  {
+    key: 'clusterIPs',
+    flags: '--cluster-ips <how>',
+    env: 'SVCPLANE_CLUSTER_IPS',
+    kind: 'text',
+    help: 'bind: one address each; route: one local route per ServiceCIDR',
+  },
+  {
+    key: 'serviceCIDRs',
+    flags: '--service-cidrs <cidrs>',
+    env: 'SVCPLANE_SERVICE_CIDRS',
+    kind: 'list',
+    help: 'ranges of ClusterIPs (else the ServiceCIDR objects)',
+  },
+  {
+    key: 'clusterCIDRs',
+    flags: '--cluster-cidrs <cidrs>',
+    env: 'SVCPLANE_CLUSTER_CIDRS',
+    kind: 'list',
+    help: "pod ranges (else the Node's podCIDRs)",
+  },
+  {
+    key: 'detectLocal',
+    flags: '--detect-local <how>',
+    env: 'SVCPLANE_DETECT_LOCAL',
+    kind: 'text',
+    help: 'clusterCIDR, nodeCIDR, interfacePrefix:NAME or bridge:NAME',
+  },
+  {
+    key: 'nftablesTable',
+    flags: '--nftables-table <name>',
+    env: 'SVCPLANE_NFTABLES_TABLE',
+    kind: 'text',
+    help: 'our nftables table of family inet',
+  },
+  {
+    key: 'masqueradeAll',
+    flags: '--masquerade-all [bool]',
+    env: 'SVCPLANE_MASQUERADE_ALL',
+    kind: 'boolean',
+    help: 'masquerade all traffic to ClusterIPs',
+  },
+  {
+    key: 'masqueradeBit',
+    flags: '--masquerade-bit <n>',
+    env: 'SVCPLANE_MASQUERADE_BIT',
+    kind: 'number',
+    help: 'bit of the connection mark (0 to 31) for what is masqueraded',
+  },
+  {
+    key: 'firewallMarkBase',
+    flags: '--firewall-mark-base <n>',
+    env: 'SVCPLANE_FIREWALL_MARK_BASE',
+    kind: 'number',
+    help: 'upper byte of the packet marks for inside clients of frontends with policy Local',
+  },
+  {
+    key: 'externalIPs.policy',
+    flags: '--external-ips-policy <policy>',
+    env: 'SVCPLANE_EXTERNAL_IPS_POLICY',
+    kind: 'text',
+    help: 'allowAll, allowList or deny',
+  },
+  {
+    key: 'externalIPs.ranges',
+    flags: '--external-ips-ranges <cidrs>',
+    env: 'SVCPLANE_EXTERNAL_IPS_RANGES',
+    kind: 'list',
+    help: 'what allowList allows',
+  },
+  {
+    key: 'nodePortAddresses',
+    flags: '--node-port-addresses <cidrs>',
+    env: 'SVCPLANE_NODE_PORT_ADDRESSES',
+    kind: 'primaryOrList',
+    help: 'ranges of node addresses that serve NodePorts, or primary',
+  },
+  {
+    key: 'excludeCIDRs',
+    flags: '--exclude-cidrs <cidrs>',
+    env: 'SVCPLANE_EXCLUDE_CIDRS',
+    kind: 'list',
+    help: 'never program virtual servers in these ranges',
+  },
+  {
+    key: 'strictARP',
+    flags: '--strict-arp [bool]',
+    env: 'SVCPLANE_STRICT_ARP',
+    kind: 'autoOrBoolean',
+    help: 'answer ARP only for addresses of the asked link: auto, true or false',
+  },
+  {
+    key: 'drainTimeoutSeconds',
+    flags: '--drain-timeout-seconds <n>',
+    env: 'SVCPLANE_DRAIN_TIMEOUT_SECONDS',
+    kind: 'number',
+    help: 'how long connections to a vanished endpoint may last',
+  },
+  {
+    key: 'drainDeletedServices',
+    flags: '--drain-deleted-services [bool]',
+    env: 'SVCPLANE_DRAIN_DELETED_SERVICES',
+    kind: 'boolean',
+    help: 'let connections to a deleted Service end',
+  },
+  {
+    key: 'kubeconfig',
+    flags: '--kubeconfig <file>',
+    env: 'SVCPLANE_KUBECONFIG',
+    kind: 'text',
+    help: 'how to reach the API server (else as a pod does)',
+  },
+  {
+    key: 'apiServer',
+    flags: '--api-server <url>',
+    env: 'SVCPLANE_API_SERVER',
+    kind: 'text',
+    help: 'where the API server is, whatever the kubeconfig or the cluster says',
+  },
+  {
+    key: 'audit.intervalSeconds',
+    flags: '--audit-interval-seconds <n>',
+    env: 'SVCPLANE_AUDIT_INTERVAL_SECONDS',
+    kind: 'number',
+    help: 'how often the kernel is looked at without a reason; 0: never',
+  },
+  {
+    key: 'audit.repair',
+    flags: '--audit-repair [bool]',
+    env: 'SVCPLANE_AUDIT_REPAIR',
+    kind: 'boolean',
+    help: 'repair what an audit finds',
+  },
+  {
+    key: 'guard.maxDeleteShare',
+    flags: '--guard-max-delete-share <share>',
+    env: 'SVCPLANE_GUARD_MAX_DELETE_SHARE',
+    kind: 'number',
+    help: 'hold a sync that would delete more than this share of our virtual servers (0 to 1)',
+  },
+  {
+    key: 'guard.minDeletes',
+    flags: '--guard-min-deletes <n>',
+    env: 'SVCPLANE_GUARD_MIN_DELETES',
+    kind: 'number',
+    help: 'never hold a sync that deletes fewer, unless it deletes all',
+  },
+  {
+    key: 'guard.holdSeconds',
+    flags: '--guard-hold-seconds <n>',
+    env: 'SVCPLANE_GUARD_HOLD_SECONDS',
+    kind: 'number',
+    help: 'go on with a held sync that has been wanted for so long',
+  },
+  {
+    key: 'healthzBindAddress',
+    flags: '--healthz-bind-address <address>',
+    env: 'SVCPLANE_HEALTHZ_BIND_ADDRESS',
+    kind: 'text',
+    help: 'where /healthz and /livez are; empty: nowhere',
+  },
+  {
+    key: 'metricsBindAddress',
+    flags: '--metrics-bind-address <address>',
+    env: 'SVCPLANE_METRICS_BIND_ADDRESS',
+    kind: 'text',
+    help: 'where /metrics is; empty: nowhere',
+  },
+  {
+    key: 'metrics.virtualServers',
+    flags: '--metrics-virtual-servers [bool]',
+    env: 'SVCPLANE_METRICS_VIRTUAL_SERVERS',
+    kind: 'boolean',
+    help: 'connections, packets and bytes of each virtual server, too',
+  },
+  {
+    key: 'metrics.maxVirtualServers',
+    flags: '--metrics-max-virtual-servers <n>',
+    env: 'SVCPLANE_METRICS_MAX_VIRTUAL_SERVERS',
+    kind: 'number',
+    help: 'of at most so many virtual servers',
+  },
+  {
+    key: 'socket',
+    flags: '--socket <path>',
+    env: 'SVCPLANE_SOCKET',
+    kind: 'text',
+    help: 'unix socket of the daemon, which status asks; empty: none',
+  },
+  {
+    key: 'events',
+    flags: '--events [bool]',
+    env: 'SVCPLANE_EVENTS',
+    kind: 'boolean',
+    help: 'tell of rejected objects, held syncs and taken ports in Events',
+  },
+  {
+    key: 'log.level',
+    flags: '--log-level <level>',
+    env: 'SVCPLANE_LOG_LEVEL',
+    kind: 'text',
+    help: 'trace, debug, info, warn or error',
+  },
+];
