@@ -1,5 +1,6 @@
 import type { IpAddress } from '../model/address.ts';
 import type { DesiredState } from '../model/desired-state.ts';
+import type { Protocol } from '../model/port.ts';
 import type { Rejected } from '../model/rejected.ts';
 
 export type DataplaneName = 'nftables' | 'ipvs' | 'addresses' | 'socklb';
@@ -42,6 +43,31 @@ export interface Dataplane<Rows, Op extends Operation> {
   drainingAddresses?(observed: Rows, wanted: Rows): ReadonlySet<IpAddress>;
   /** `wanted` with `addresses` kept local too, where they are now. */
   retainAddresses?(observed: Rows, wanted: Rows, addresses: ReadonlySet<IpAddress>): Rows;
+  /** Pure: the virtual servers of ours that `wanted` does not have any more. */
+  unwanted?(observed: Rows, wanted: Rows): Unwanted;
+  /** Pure: `wanted` with all that there is now of unwanted virtual servers, so that a plan takes nothing of it away. */
+  holdUnwanted?(observed: Rows, wanted: Rows, held: Unwanted): Rows;
+}
+
+/** Virtual servers of ours that are not wanted any more, be it that they drain already. */
+export interface Unwanted {
+  /** How many of ours there are in all. */
+  readonly ours: number;
+  /** How many of them are not wanted. */
+  readonly unwanted: number;
+  /** Frontends among the unwanted, or whose inside clients the unwanted serve; none that is wanted. */
+  readonly frontends: readonly UnwantedFrontend[];
+}
+
+/** What other dataplanes have of an unwanted virtual server follows from these. */
+export interface UnwantedFrontend {
+  readonly address: IpAddress;
+  readonly port: number;
+  readonly protocol: Protocol;
+  /** The mark that takes its inside clients to a virtual server that is unwanted, too; null without. */
+  readonly mark: number | null;
+  /** Addresses of its real servers, those of inside clients included. */
+  readonly endpoints: ReadonlySet<IpAddress>;
 }
 
 /** One change of the kernel, as plain data: printed by `plan`, executed by `apply`, compared in tests. */
