@@ -1,7 +1,8 @@
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { IpAddress } from '../model/address.ts';
 import type { HealthCheck } from '../model/desired-state.ts';
 import { healthResponse } from './health-check.ts';
+import { HttpListener, type ListenOptions } from './listener-http.ts';
 
 /** What is to be answered, and where. */
 export interface HealthChecks {
@@ -21,31 +22,12 @@ export interface ListenFailure {
   readonly message: string;
 }
 
-export interface HealthCheckOptions {
-  /** When a port that could not be had is tried again, in milliseconds. @param failures at least 1 */
-  retryDelayMs(failures: number): number;
-  /** Told of each port that can't be had, once while the reason stays the same, and of each that was had after all. */
-  report(line: string): void;
-}
-
-/** Load balancers ask every few seconds; whoever is slower than this keeps a connection from others. Milliseconds. */
-const TIMEOUTS = {
-  headersTimeout: 5000,
-  requestTimeout: 5000,
-  keepAliveTimeout: 5000,
-  connectionsCheckingInterval: 1000,
-} as const;
-
-/** Of one port: each holds a descriptor. */
-const MAX_CONNECTIONS = 256;
-const MAX_HEADER_BYTES = 8192;
-
 /** Answers at the health check node ports. */
 export class HealthCheckPorts implements AsyncDisposable {
-  readonly #options: HealthCheckOptions;
-  readonly #listeners = new Map<string, Listener>();
+  readonly #options: ListenOptions;
+  readonly #listeners = new Map<string, CheckedPort>();
 
-  constructor(options: HealthCheckOptions) {
+  constructor(options: ListenOptions) {
     this.#options = options;
   }
 
@@ -65,7 +47,7 @@ export class HealthCheckPorts implements AsyncDisposable {
       void listener[Symbol.asyncDispose]();
     }
     for (const [key, { check, address }] of wanted) {
-      const listener = this.#listeners.get(key) ?? new Listener(address, check.port, this.#options);
+      const listener = this.#listeners.get(key) ?? new CheckedPort(address, check.port, this.#options);
       this.#listeners.set(key, listener);
       listener.answer(check, isHealthy);
     }
@@ -85,78 +67,40 @@ export class HealthCheckPorts implements AsyncDisposable {
 }
 
 /** One port on one address, or on all. */
-class Listener implements AsyncDisposable {
+class CheckedPort implements AsyncDisposable {
   readonly #address: IpAddress | null;
   readonly #port: number;
-  readonly #options: HealthCheckOptions;
-  #server: Server | undefined;
+  readonly #listener: HttpListener;
   #check: HealthCheck | undefined;
   #isHealthy = false;
-  #failures = 0;
-  #failure: string | undefined;
-  #retry: NodeJS.Timeout | undefined;
-  #closed = false;
 
-  constructor(address: IpAddress | null, port: number, options: HealthCheckOptions) {
+  constructor(address: IpAddress | null, port: number, options: ListenOptions) {
     this.#address = address;
     this.#port = port;
-    this.#options = options;
+    const subject = {
+      describe: () => this.#describe(),
+      respond: (request: IncomingMessage, response: ServerResponse) => this.#respond(request, response),
+    };
+    this.#listener = new HttpListener({ port, host: address }, subject, options);
   }
 
   answer(check: HealthCheck, isHealthy: boolean): void {
     this.#check = check;
     this.#isHealthy = isHealthy;
-    if (!this.#server && !this.#retry) this.#listen();
+    this.#listener.listen();
   }
 
   failure(): ListenFailure | undefined {
-    if (this.#failure === undefined) return undefined;
-    return { service: this.#check?.service ?? '', port: this.#port, message: this.#failure };
+    const message = this.#listener.failure();
+    if (message === undefined) return undefined;
+    return { service: this.#check?.service ?? '', port: this.#port, message };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#closed = true;
-    clearTimeout(this.#retry);
-    const server = this.#server;
-    if (!server) return;
-    const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-    server.closeAllConnections();
-    await closed;
+    await this.#listener[Symbol.asyncDispose]();
   }
 
-  #listen(): void {
-    const server = createServer({ ...TIMEOUTS, maxHeaderSize: MAX_HEADER_BYTES }, (request, response) =>
-      this.#respond(request, response),
-    );
-    server.maxConnections = MAX_CONNECTIONS;
-    server.once('listening', () => {
-      if (this.#failure !== undefined) this.#options.report(`listening: ${this.#subject()}`);
-      this.#failure = undefined;
-      this.#failures = 0;
-    });
-    server.on('error', (error) => this.#fail(error));
-    this.#server = server;
-    // Without a host: on :: for both families, or on 0.0.0.0 where the kernel has no IPv6.
-    server.listen({ port: this.#port, ...(this.#address === null ? {} : { host: this.#address }) });
-  }
-
-  #fail(error: Error): void {
-    this.#server?.close();
-    this.#server = undefined;
-    if (this.#closed) return;
-    const code = 'code' in error ? String(error.code) : error.message;
-    const hint = code === 'EADDRINUSE' ? ': another program has the port (ss -ltnp shows which)' : '';
-    const message = `Cannot listen: ${this.#subject()}: ${code}${hint}`;
-    if (message !== this.#failure) this.#options.report(`failed: ${message}`);
-    this.#failure = message;
-    this.#failures += 1;
-    this.#retry = setTimeout(() => {
-      this.#retry = undefined;
-      this.#listen();
-    }, this.#options.retryDelayMs(this.#failures));
-  }
-
-  #subject(): string {
+  #describe(): string {
     const where = this.#address === null ? '' : ` of ${this.#address}`;
     return `health check node port ${this.#port}${where} (Service ${this.#check?.service})`;
   }
