@@ -17,6 +17,7 @@ import {
 
 const SERVICE_NAME_LABEL = 'kubernetes.io/service-name';
 const HEADLESS_LABEL = 'service.kubernetes.io/headless';
+const TRIGGER_TIME_ANNOTATION = 'endpoints.kubernetes.io/last-change-trigger-time';
 
 /**
  * Reads a discovery.k8s.io/v1 EndpointSlice.
@@ -48,6 +49,15 @@ export function decodeEndpointSlice(object: RawObject, reject: Reject): Endpoint
 /** Whether the watch's label selector would never show this EndpointSlice; in a file it is as invisible. */
 export function isHeadlessSlice(object: RawObject): boolean {
   return entryIn(object, 'labels', HEADLESS_LABEL) !== undefined;
+}
+
+/**
+ * When what made the controller write this EndpointSlice has happened, in milliseconds since the epoch; null where it
+ * does not say.
+ */
+export function decodeTriggerTime(object: RawObject): number | null {
+  const ms = Date.parse(entryIn(object, 'annotations', TRIGGER_TIME_ANNOTATION) ?? '');
+  return Number.isNaN(ms) ? null : ms;
 }
 
 /** `namespace/name` of the Service an EndpointSlice names, whatever else is in it. */

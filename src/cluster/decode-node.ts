@@ -15,6 +15,7 @@ import {
 } from './object-fields.ts';
 
 const ZONE_LABEL = 'topology.kubernetes.io/zone';
+const AUTOSCALER_TAINT = 'ToBeDeletedByClusterAutoscaler';
 
 /** Reads a core/v1 Node: addresses (InternalIP and ExternalIP, in their order), podCIDRs and zone. */
 export function decodeNode(object: RawObject, reject: Reject): NodeFacts | null {
@@ -35,6 +36,27 @@ export function decodeNode(object: RawObject, reject: Reject): NodeFacts | null 
     addresses: [...new Set(addresses)],
     podCIDRs: decodeCidrs(podCIDRs, 'podCIDR', reject),
     zone: entryIn(object, 'labels', ZONE_LABEL) || null,
+  };
+}
+
+/** What health depends on, and Events name, besides the facts of the own Node. */
+export interface NodeState {
+  /** metadata.uid; "" if absent */
+  readonly uid: string;
+  readonly isBeingDeleted: boolean;
+  /** The cluster autoscaler is about to delete the node: load balancers outside are to leave it. */
+  readonly hasAutoscalerTaint: boolean;
+}
+
+/** Reads that of a core/v1 Node. */
+export function decodeNodeState(object: RawObject): NodeState {
+  const { uid, deletionTimestamp } = objectIn(object, 'metadata');
+  return {
+    uid: typeof uid === 'string' ? uid : '',
+    isBeingDeleted: deletionTimestamp !== undefined && deletionTimestamp !== null,
+    hasAutoscalerTaint: listIn(objectIn(object, 'spec'), 'taints').some(
+      (taint) => asObject(taint)?.key === AUTOSCALER_TAINT,
+    ),
   };
 }
 

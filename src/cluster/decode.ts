@@ -70,7 +70,7 @@ function latestByIdentity(objects: Iterable<RawObject>, rejected: Rejected[]) {
   for (const object of objects) {
     const kind = textIn(object, 'kind');
     if (!isKind(kind)) continue;
-    const subject = subjectOf(kind, object, ++position);
+    const subject = subjectAt(kind, object, ++position);
     const refusal = refusalOf(kind, object);
     if (refusal !== undefined) {
       rejected.push({ subject, reason: refusal });
@@ -84,12 +84,22 @@ function latestByIdentity(objects: Iterable<RawObject>, rejected: Rejected[]) {
 }
 
 /** How an object is called and told apart from others: by its place where it has no name to call it by. */
-function subjectOf(kind: Kind, object: RawObject, position: number): string {
-  const { namespace, name } = namespacedName(object) ?? {};
-  if (name === undefined) return `${kind} without a name (#${position})`;
-  if (!isPossibleName(name) || !isPossibleName(namespace ?? ''))
+function subjectAt(kind: Kind, object: RawObject, position: number): string {
+  const identity = namespacedName(object);
+  if (!identity) return `${kind} without a name (#${position})`;
+  if (!isPossibleName(identity.name) || !isPossibleName(identity.namespace))
     return `${kind} with an impossible name (#${position})`;
-  return kind === 'Node' || kind === 'ServiceCIDR' ? `${kind} ${name}` : `${kind} ${namespace}/${name}`;
+  return subjectOf(kind, keyOf(kind, identity));
+}
+
+/** `namespace/name`, or the name of a kind that is in no namespace. */
+export function keyOf(kind: Kind, { name, key }: { readonly name: string; readonly key: string }): string {
+  return kind === 'Node' || kind === 'ServiceCIDR' ? name : key;
+}
+
+/** As `Service web/front`. @param key of keyOf */
+export function subjectOf(kind: Kind, key: string): string {
+  return `${kind} ${key}`;
 }
 
 /** Why an object can't be read, whatever is in it. Other API groups have kinds of our names. */
