@@ -1,0 +1,24 @@
+# svcplane on no distribution: Node, the shared libraries that are really loaded, and the JavaScript that is really
+# imported. scripts/image-root performs these steps without a container engine.
+FROM node:24-bookworm-slim AS build
+RUN apt-get update && \
+    apt-get install --yes --no-install-recommends libnftables1 && \
+    rm -rf /var/lib/apt/lists/*
+WORKDIR /build
+COPY .npmrc package.json package-lock.json ./
+RUN npm ci
+COPY tsconfig.json tsconfig.build.json LICENSE ./
+COPY src src
+COPY native-bindings native-bindings
+RUN npm run build
+COPY scripts/image-root-files/collect.ts scripts/image-root-files/collect.ts
+RUN node_modules/.bin/node scripts/image-root-files/collect.ts /image
+
+FROM scratch
+COPY --from=build /image /
+# IPVS serves nobody but root, and of root's capabilities NET_ADMIN is all it asks for.
+USER 0:0
+ENV HOME=/ PATH=/usr/bin
+VOLUME ["/run/svcplane", "/var/lib/svcplane"]
+ENTRYPOINT ["/usr/bin/svcplane"]
+CMD ["run"]
