@@ -4,7 +4,7 @@ import { apply } from './apply.ts';
 import type { LinkKernel } from './kernel.ts';
 import { observe } from './observe.ts';
 import { type AddressOp, parseOp } from './ops.ts';
-import { plan, retainAddresses, teardown } from './plan.ts';
+import { holdUnwantedAddresses, plan, retainAddresses, teardown } from './plan.ts';
 import { type AddressesOptions, project } from './project.ts';
 import { reduce } from './reduce.ts';
 import { type AddressRows, canonical, foreign } from './rows.ts';
@@ -27,5 +27,6 @@ export function addressesDataplane(
     foreign,
     parseOp,
     retainAddresses,
+    holdUnwanted: holdUnwantedAddresses,
   };
 }

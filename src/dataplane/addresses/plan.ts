@@ -1,7 +1,7 @@
 import { compareAddresses, type IpAddress } from '../../model/address.ts';
-import { hostPrefixLength } from '../../model/cidr.ts';
+import { cidrContains, hostPrefixLength, parseCidr } from '../../model/cidr.ts';
 import type { Rejected } from '../../model/rejected.ts';
-import type { Plan } from '../dataplane.ts';
+import type { Plan, Unwanted } from '../dataplane.ts';
 import { type AddressOp, operation } from './ops.ts';
 import {
   type AddressRows,
@@ -66,6 +66,25 @@ export function retainAddresses(
   }
   const link = { ...wanted.link, exists: true, isUp: true, kind: 'dummy', ours: true };
   return { ...wanted, link, addresses: rows };
+}
+
+/** `wanted`, and what makes the addresses of unwanted frontends local now: an address each, or a route over them. */
+export function holdUnwantedAddresses(
+  observed: AddressRows,
+  wanted: AddressRows,
+  { frontends }: Pick<Unwanted, 'frontends'>,
+): AddressRows {
+  const addresses = new Set(frontends.map(({ address }) => address));
+  const routes = new Map(wanted.routes);
+  for (const [prefix, row] of observed.routes) {
+    const range = row.owner === 'svcplane' && !routes.has(prefix) ? parseCidr(prefix) : undefined;
+    if (!range || ![...addresses].some((address) => cidrContains(range, address))) continue;
+    routes.set(prefix, row);
+    // The address that its routes need on the link: see anchor() in project.ts.
+    addresses.add(range.network);
+  }
+  const retained = retainAddresses(observed, wanted, addresses);
+  return routes.size === wanted.routes.size ? retained : { ...retained, routes };
 }
 
 function planLink(observed: AddressRows, wanted: AddressRows): AddressOp[] {

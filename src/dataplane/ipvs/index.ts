@@ -11,6 +11,7 @@ import { memoisedFrontends, type ProjectOptions, projectIpvs } from './project.t
 import { reduceIpvs } from './reduce.ts';
 import { foreignVirtualServers, type IpvsRows } from './rows.ts';
 import { canonicalText } from './text.ts';
+import { holdUnwantedServers, unwantedServers } from './unwanted.ts';
 
 export interface IpvsOptions extends ProjectOptions, PlanOptions {}
 
@@ -58,5 +59,7 @@ export function createIpvsDataplane(
     foreign: foreignVirtualServers,
     parseOp: parseIpvsOp,
     drainingAddresses: (observed, wanted) => drainingIpvsAddresses(observed, wanted, options),
+    unwanted: unwantedServers,
+    holdUnwanted: holdUnwantedServers,
   };
 }

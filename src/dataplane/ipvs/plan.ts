@@ -29,6 +29,7 @@ import {
   type VirtualServerRow,
 } from './rows.ts';
 import { plural } from './text.ts';
+import { isExternal } from './unwanted.ts';
 
 export interface PlanOptions extends DrainOptions {
   /** Instead of a scheduler that the kernel does not have. */
@@ -110,8 +111,7 @@ export function drainingIpvsAddresses(
 function keepsAnnounced(observed: IpvsRows, wanted: IpvsRows, options: DrainOptions): boolean {
   for (const [key, have] of observed.virtualServers) {
     if (have.owner !== 'svcplane' || wanted.virtualServers.has(key)) continue;
-    const exposure = have.origin?.exposure;
-    if (exposure !== 'ExternalIP' && exposure !== 'LoadBalancer') continue;
+    if (!isExternal(have.origin?.exposure)) continue;
     if (mustDrain(have, observed.observedAtMs, options)) return true;
   }
   return false;

@@ -8,7 +8,7 @@ import { parseNftablesOp } from './parse-op.ts';
 import { planNftables, teardownNftables } from './plan.ts';
 import { detectionOf, type NftablesOptions, project } from './project.ts';
 import { reduceNftables } from './reduce.ts';
-import { retainNftablesAddresses } from './retain.ts';
+import { holdUnwantedElements, retainNftablesAddresses } from './retain.ts';
 import { canonical, type NftablesRows } from './rows.ts';
 
 export interface NftablesResources {
@@ -43,5 +43,6 @@ export function createNftablesDataplane(
     foreign: () => [],
     parseOp: parseNftablesOp,
     retainAddresses: retainNftablesAddresses,
+    holdUnwanted: holdUnwantedElements,
   };
 }

@@ -180,7 +180,7 @@ export function frontendText({
   address,
   protocol,
   port,
-}: Pick<VirtualServer, 'address' | 'protocol' | 'port'>): string {
+}: Pick<VirtualServer, 'address' | 'protocol'> & { readonly port: number }): string {
   return `${address} . ${protocol.toLowerCase()} . ${port}`;
 }
 

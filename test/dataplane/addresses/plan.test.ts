@@ -1,6 +1,11 @@
 import { describe, expect, test } from 'vitest';
 import type { AddressOp, AddressOps } from '../../../src/dataplane/addresses/ops.ts';
-import { plan, retainAddresses, teardown } from '../../../src/dataplane/addresses/plan.ts';
+import {
+  holdUnwantedAddresses,
+  plan,
+  retainAddresses,
+  teardown,
+} from '../../../src/dataplane/addresses/plan.ts';
 import { reduce } from '../../../src/dataplane/addresses/reduce.ts';
 import {
   type AddressRows,
@@ -236,6 +241,37 @@ describe('retainAddresses()', () => {
 
   test('returns its argument where there is nothing to keep', () => {
     expect(retainAddresses(observed, NOTHING, new Set())).toBe(NOTHING);
+  });
+});
+
+describe('holdUnwantedAddresses()', () => {
+  const held = (address: string) => ({
+    frontends: [
+      { address: ip(address), port: 80, protocol: 'TCP' as const, mark: null, endpoints: new Set<never>() },
+    ],
+  });
+  const observed = rowsWith({
+    addresses: new Map([ours('10.96.0.0'), ours('203.0.113.9'), ours('203.0.113.10')]),
+    routes: new Map([route('10.96.0.0/16', null), route('10.97.0.0/16', null)]),
+  });
+
+  test('keeps the address of an unwanted frontend', () => {
+    const planned = plan(observed, holdUnwantedAddresses(observed, NOTHING, held('203.0.113.9')));
+    expect(planned.break.map(({ op, subject }) => `${op} ${subject}`)).toEqual([
+      'deleteAddress address 10.96.0.0',
+      'deleteAddress address 203.0.113.10',
+      'deleteRoute route 10.96.0.0/16',
+      'deleteRoute route 10.97.0.0/16',
+    ]);
+  });
+
+  test('keeps the route over it, and the address that routes need on the link', () => {
+    const planned = plan(observed, holdUnwantedAddresses(observed, NOTHING, held('10.96.0.50')));
+    expect(planned.break.map(({ op, subject }) => `${op} ${subject}`)).toEqual([
+      'deleteAddress address 203.0.113.9',
+      'deleteAddress address 203.0.113.10',
+      'deleteRoute route 10.97.0.0/16',
+    ]);
   });
 });
 

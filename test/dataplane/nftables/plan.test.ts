@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { planNftables, teardownNftables } from '../../../src/dataplane/nftables/plan.ts';
-import { retainNftablesAddresses } from '../../../src/dataplane/nftables/retain.ts';
+import { holdUnwantedElements, retainNftablesAddresses } from '../../../src/dataplane/nftables/retain.ts';
 import { ip } from '../ipvs/build.ts';
 import { elementsOf, linesOf, tableWith } from './build.ts';
 import { PLAN_CASES, TEARDOWN_CASES } from './plan-cases.ts';
@@ -60,5 +60,48 @@ describe('retainNftablesAddresses()', () => {
     const kept = retainNftablesAddresses(tableWith(observed), rows, new Set(addresses.map(ip)));
     expect(kept.exists).toBe(true);
     expect(elementsOf(kept)).toEqual(retained);
+  });
+});
+
+describe('holdUnwantedElements()', () => {
+  const frontend = (address: string, mark: number | null, ...endpoints: string[]) => ({
+    address: ip(address),
+    port: 80,
+    protocol: 'TCP' as const,
+    mark,
+    endpoints: new Set(endpoints.map(ip)),
+  });
+
+  it('keeps all elements of an unwanted frontend, and no others', () => {
+    const both = (suffix: string) => [`203.0.113.10 . ${suffix}`, `203.0.113.9 . ${suffix}`];
+    const observed = tableWith({
+      vips4: ['203.0.113.10', '203.0.113.9'],
+      masquerade4: [...both('tcp . 80'), '203.0.113.9 . tcp . 8080'],
+      restricted4: both('tcp . 80'),
+      allowed4: both('tcp . 80 . 192.0.2.0/24'),
+      empty4: both('tcp . 80'),
+      hairpin4: ['10.244.1.20 . 10.244.1.20', '10.244.1.21 . 10.244.1.21'],
+    });
+    const frontends = [frontend('203.0.113.9', null, '10.244.1.20')];
+    expect(elementsOf(holdUnwantedElements(observed, tableWith({}), { frontends }))).toEqual({
+      vips4: ['203.0.113.9'],
+      masquerade4: ['203.0.113.9 . tcp . 80'],
+      restricted4: ['203.0.113.9 . tcp . 80'],
+      allowed4: ['203.0.113.9 . tcp . 80 . 192.0.2.0/24'],
+      empty4: ['203.0.113.9 . tcp . 80'],
+      hairpin4: ['10.244.1.20 . 10.244.1.20'],
+    });
+  });
+
+  it.each([
+    { name: 'keeps a mark that still leads to its inside clients', mark: 0x53000001, kept: 1 },
+    { name: 'gives up a mark that is another frontend’s now', mark: null, kept: 0 },
+  ])('$name', ({ mark, kept }) => {
+    const element = '203.0.113.9 . tcp . 80 : 0x53000001';
+    const frontends = [frontend('203.0.113.9', mark)];
+    const rows = holdUnwantedElements(tableWith({ 'inside-marks4': [element] }), tableWith({}), {
+      frontends,
+    });
+    expect(elementsOf(rows)['inside-marks4'] ?? []).toHaveLength(kept);
   });
 });
