@@ -1,4 +1,12 @@
-import type { ApplyReport, Dataplane, DataplaneName, Operation, Plan } from '../dataplane/dataplane.ts';
+import type {
+  ApplyReport,
+  Dataplane,
+  DataplaneName,
+  Operation,
+  Plan,
+  Projection,
+  Unwanted,
+} from '../dataplane/dataplane.ts';
 import type { IpAddress } from '../model/address.ts';
 import type { DesiredState } from '../model/desired-state.ts';
 import type { Rejected } from '../model/rejected.ts';
@@ -18,8 +26,18 @@ export interface StageState {
   canonical(): string;
   foreign(): readonly string[];
   drainingAddresses(desired: DesiredState): ReadonlySet<IpAddress>;
-  plan(desired: DesiredState, retained: ReadonlySet<IpAddress>): StagePlan;
+  /** Virtual servers of ours that are not wanted any more; undefined where there are no virtual servers. */
+  unwanted(desired: DesiredState): Unwanted | undefined;
+  plan(desired: DesiredState, retained: Retained): StagePlan;
   teardown(): StagePlan;
+}
+
+/** What stays although `desired` does not have it. */
+export interface Retained {
+  /** Addresses, while connections to them drain. */
+  readonly addresses: ReadonlySet<IpAddress>;
+  /** All that there is of these virtual servers. */
+  readonly held?: Unwanted | undefined;
 }
 
 export interface StagePlan {
@@ -59,6 +77,7 @@ export function stageState<Rows, Op extends Operation>(
   observed: Rows,
 ): StageState {
   const { name } = dataplane;
+  const projected = memoised((desired: DesiredState) => dataplane.project(desired));
   const planOf = (plan: Plan<Op>, refused: readonly Rejected[]): StagePlan => ({
     name,
     make: stageOps(dataplane, plan.make),
@@ -71,13 +90,26 @@ export function stageState<Rows, Op extends Operation>(
     canonical: () => dataplane.canonical(observed),
     foreign: () => dataplane.foreign(observed),
     drainingAddresses: (desired) =>
-      dataplane.drainingAddresses?.(observed, dataplane.project(desired).rows) ?? new Set<IpAddress>(),
-    plan: (desired, retained) => {
-      const { rows, refused } = dataplane.project(desired);
-      const wanted = dataplane.retainAddresses?.(observed, rows, retained) ?? rows;
+      dataplane.drainingAddresses?.(observed, projected(desired).rows) ?? new Set<IpAddress>(),
+    unwanted: (desired) => dataplane.unwanted?.(observed, projected(desired).rows),
+    plan: (desired, { addresses, held }) => {
+      const { rows, refused } = projected(desired);
+      const retained = dataplane.retainAddresses?.(observed, rows, addresses) ?? rows;
+      const wanted = (held && dataplane.holdUnwanted?.(observed, retained, held)) ?? retained;
       return planOf(dataplane.plan(observed, wanted), refused);
     },
     teardown: () => planOf(dataplane.teardown(observed), []),
+  };
+}
+
+/** The last answer again while the question stays the same. */
+function memoised<Rows>(
+  project: (desired: DesiredState) => Projection<Rows>,
+): (desired: DesiredState) => Projection<Rows> {
+  let last: { readonly desired: DesiredState; readonly projection: Projection<Rows> } | undefined;
+  return (desired) => {
+    if (last?.desired !== desired) last = { desired, projection: project(desired) };
+    return last.projection;
   };
 }
 

@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
-import { type ApplyReport, type Operation, rootSubject } from '../dataplane/dataplane.ts';
+import { type ApplyReport, type Operation, rootSubject, type Unwanted } from '../dataplane/dataplane.ts';
 import type { IpAddress } from '../model/address.ts';
 import type { DesiredState } from '../model/desired-state.ts';
 import { compareRejected, type Rejected } from '../model/rejected.ts';
+import type { DeletionCounts } from './guard.ts';
 import type { Stage, StageOps, StagePlan, StageState } from './stage.ts';
 
 /** The stages in make order: nftables, ipvs, addresses, socklb. They are broken in reverse. */
@@ -28,14 +29,39 @@ export async function observeStages(stages: Stages, signal: AbortSignal): Promis
   return states;
 }
 
+export interface SyncPlanOptions {
+  /** Whether virtual servers of ours that are not wanted any more stay as they are, with all that they need. */
+  readonly holdsUnwanted?: boolean;
+}
+
 /** Pure: one plan from all states. An address stays local while connections to its virtual servers drain. */
-export function planSync(states: readonly StageState[], desired: DesiredState): SyncPlan {
-  const retained = new Set<IpAddress>();
-  for (const state of states) for (const address of state.drainingAddresses(desired)) retained.add(address);
+export function planSync(
+  states: readonly StageState[],
+  desired: DesiredState,
+  { holdsUnwanted = false }: SyncPlanOptions = {},
+): SyncPlan {
+  const addresses = new Set<IpAddress>();
+  for (const state of states) for (const address of state.drainingAddresses(desired)) addresses.add(address);
+  const held = holdsUnwanted ? unwantedIn(states, desired) : undefined;
   return syncPlan(
     states,
-    states.map((state) => state.plan(desired, retained)),
+    states.map((state) => state.plan(desired, { addresses, held })),
   );
+}
+
+/** Pure: what the guard judges. */
+export function countDeletions(states: readonly StageState[], desired: DesiredState): DeletionCounts {
+  const { ours, unwanted } = unwantedIn(states, desired);
+  return { ours, unwanted };
+}
+
+function unwantedIn(states: readonly StageState[], desired: DesiredState): Unwanted {
+  const all = states.flatMap((state) => state.unwanted(desired) ?? []);
+  return {
+    ours: all.reduce((sum, { ours }) => sum + ours, 0),
+    unwanted: all.reduce((sum, { unwanted }) => sum + unwanted, 0),
+    frontends: all.flatMap(({ frontends }) => frontends),
+  };
 }
 
 /** Pure: the plan that removes exactly what is ours. */
@@ -122,20 +148,46 @@ function mergeReports(reports: readonly SyncReport[]): SyncReport {
 /** How often one `apply` looks again after a refusal: once to learn what the kernel lacks, once to be sure. */
 const MAX_ROUNDS = 3;
 
-/** Syncs until nothing is left to do, or nothing more can be done; the last report tells which. */
+/** Asked before each round of a sync, and told of what it has deleted. */
+export interface SyncGuard {
+  /** `hold`: unwanted virtual servers stay as they are. */
+  review(counts: DeletionCounts): 'pass' | 'hold';
+  /** @param count virtual servers that were not wanted any more */
+  deleted(count: number): void;
+}
+
+/**
+ * Syncs until nothing is left to do, or nothing more can be done; the last report tells which.
+ * @param guard without it nothing is held back
+ */
 export async function syncOnce(
   stages: Stages,
   desired: DesiredState,
   signal: AbortSignal,
+  guard?: SyncGuard,
 ): Promise<{ readonly plan: SyncPlan; readonly rounds: readonly SyncReport[]; readonly last: SyncPlan }> {
-  const first = planSync(await observeStages(stages, signal), desired);
-  const rounds: SyncReport[] = [await applySync(first, signal)];
-  let last = first;
+  const round = async () => {
+    const states = await observeStages(stages, signal);
+    const holdsUnwanted = guard?.review(countDeletions(states, desired)) === 'hold';
+    const plan = planSync(states, desired, { holdsUnwanted });
+    const report = await applySync(plan, signal);
+    guard?.deleted(deletedServers(report));
+    return { plan, report };
+  };
+  const first = await round();
+  const rounds: SyncReport[] = [first.report];
+  let last = first.plan;
   while (rounds.length < MAX_ROUNDS && !isComplete(rounds.at(-1)) && !signal.aborted) {
-    last = planSync(await observeStages(stages, signal), desired);
-    rounds.push(await applySync(last, signal));
+    const next = await round();
+    last = next.plan;
+    rounds.push(next.report);
   }
-  return { plan: first, rounds, last };
+  return { plan: first.plan, rounds, last };
+}
+
+/** How many virtual servers are gone by `report`: none but unwanted ones are ever deleted. */
+export function deletedServers({ acknowledged }: Pick<SyncReport, 'acknowledged'>): number {
+  return acknowledged.filter(({ op }) => op === 'deleteVirtualServer').length;
 }
 
 /** Whether a report leaves nothing undone. */

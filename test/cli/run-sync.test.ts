@@ -67,6 +67,7 @@ class Bench {
       canonical: () => '',
       foreign: () => [],
       drainingAddresses: () => new Set<never>(),
+      unwanted: () => undefined,
       plan: () => plan,
       teardown: () => plan,
     } as const;

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import type { ApplyReport, Operation } from '../../src/dataplane/dataplane.ts';
-import type { StageOps } from '../../src/sync/stage.ts';
-import { applySync } from '../../src/sync/sync-once.ts';
+import type { Stage, StageOps } from '../../src/sync/stage.ts';
+import { applySync, type SyncGuard, syncOnce } from '../../src/sync/sync-once.ts';
+import { desiredOf } from '../derive.ts';
 
 const SIGNAL = new AbortController().signal;
 const op = (name: string, subject: string): Operation => ({ op: name, subject, detail: '', reason: 'test' });
@@ -82,5 +83,50 @@ describe('applySync()', () => {
     const make = [stage(ran, [op('add', 'a')], { notAttempted: 'add' })];
     await applySync({ make, break: [stage(ran, [op('delete', 'b')])] }, SIGNAL);
     expect(ran).toEqual(['add']);
+  });
+});
+
+describe('syncOnce()', () => {
+  /** A stage with a virtual server that is not wanted any more, which a plan deletes unless it is held. */
+  function stageOfOne(ran: string[]): Stage {
+    let ours = 1;
+    return {
+      name: 'ipvs',
+      parse: () => stage(ran, []),
+      observe: async () => ({
+        name: 'ipvs',
+        canonical: () => '',
+        foreign: () => [],
+        drainingAddresses: () => new Set(),
+        unwanted: () => ({ ours, unwanted: ours, frontends: [] }),
+        plan: (_, { held }) => {
+          const ops = held || ours === 0 ? [] : [op('deleteVirtualServer', 'TCP v:1')];
+          ours -= ops.length;
+          const none = stage(ran, []);
+          return { name: 'ipvs', make: none, break: stage(ran, ops), conflicts: [], refused: [] };
+        },
+        teardown: () => {
+          throw new Error('not asked for');
+        },
+      }),
+    };
+  }
+
+  it('asks the guard before it plans, and tells it what was deleted', async () => {
+    const ran: string[] = [];
+    const stages = [stageOfOne(ran)];
+    const told: unknown[] = [];
+    const guard = (verdict: 'pass' | 'hold'): SyncGuard => ({
+      review: (counts) => {
+        told.push(counts);
+        return verdict;
+      },
+      deleted: (count) => told.push(count),
+    });
+    await syncOnce(stages, desiredOf([]), SIGNAL, guard('hold'));
+    expect({ ran, told }).toEqual({ ran: [], told: [{ ours: 1, unwanted: 1 }, 0] });
+    await syncOnce(stages, desiredOf([]), SIGNAL, guard('pass'));
+    expect(ran).toEqual(['deleteVirtualServer']);
+    expect(told.slice(2)).toEqual([{ ours: 1, unwanted: 1 }, 1]);
   });
 });
