@@ -11,6 +11,7 @@ import {
   type VirtualServerRow,
 } from '../../src/dataplane/ipvs/rows.ts';
 import { canonicalText } from '../../src/dataplane/ipvs/text.ts';
+import { holdUnwantedServers } from '../../src/dataplane/ipvs/unwanted.ts';
 import { EMPTY_LEDGER } from '../../src/dataplane/ledger.ts';
 import { realServerKey } from '../../src/model/virtual-server.ts';
 import { lawCases } from '../dataplane/ipvs/arbitraries.ts';
@@ -47,6 +48,39 @@ describe('laws of ipvs', () => {
   it('plan() is convergent', () => expectConvergent(subject));
   it('plan() is restartable', () => expectRestartable(subject));
   it('plan() is deterministic', () => expectDeterministic(subject));
+});
+
+describe('laws of ipvs that holds what is unwanted', () => {
+  const held: LawSubject<IpvsRows, IpvsOp> = {
+    ...subject,
+    dataplane: {
+      plan: (observed, wanted) => planIpvs(observed, holdUnwantedServers(observed, wanted), OPTIONS),
+      reduce: reduceIpvs,
+    },
+    expectConverged: (before, after, wanted) => {
+      const isUnwanted = ({ key, owner }: VirtualServerRow) =>
+        owner === 'svcplane' && !wanted.virtualServers.has(key);
+      expectConverged(
+        before,
+        mapServers(
+          after,
+          (row) => row,
+          (row) => !isUnwanted(row),
+        ),
+        wanted,
+      );
+      for (const row of before.virtualServers.values()) {
+        if (!isUnwanted(row)) continue;
+        const have = after.virtualServers.get(row.key);
+        expect(have && withoutConnections(have)).toEqual(withoutConnections(row));
+      }
+    },
+  };
+
+  it('plan() is idempotent', () => expectIdempotent(held));
+  it('plan() is convergent', () => expectConvergent(held));
+  it('plan() is restartable', () => expectRestartable(held));
+  it('plan() is deterministic', () => expectDeterministic(held));
 });
 
 describe('ipvs on a kernel with state', () => {
