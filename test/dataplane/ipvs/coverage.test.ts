@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { IPVS_OP_NAMES } from '../../../src/dataplane/ipvs/parse-op.ts';
 import { APPLY_CASES, opsOf } from './apply-cases.ts';
-import { PLAN_CASES, TEARDOWN_CASES } from './plan-cases.ts';
+import { TEARDOWN_CASES } from './plan-break-cases.ts';
+import { PLAN_CASES } from './plan-cases.ts';
 
 const planned = [...PLAN_CASES, ...TEARDOWN_CASES]
   .flatMap((row) => [...('make' in row ? (row.make ?? []) : []), ...(row.break ?? [])])

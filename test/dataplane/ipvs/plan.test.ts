@@ -2,7 +2,8 @@ import { describe, expect, it } from 'vitest';
 import type { IpvsOp } from '../../../src/dataplane/ipvs/ops.ts';
 import { drainingIpvsAddresses, planIpvs, teardownIpvs } from '../../../src/dataplane/ipvs/plan.ts';
 import { NOW_MS, OPTIONS, real, row, rows } from './build.ts';
-import { PLAN_CASES, TEARDOWN_CASES } from './plan-cases.ts';
+import { TEARDOWN_CASES } from './plan-break-cases.ts';
+import { PLAN_CASES } from './plan-cases.ts';
 
 const textOf = ({ op, subject, detail }: IpvsOp) => `${op} ${subject}: ${detail}`;
 
