@@ -45,8 +45,8 @@ export function openIpvsLook(): IpvsLook {
 
 /** The notices of committed nftables transactions of this network namespace. */
 export interface NftablesNotices extends Disposable {
-  /** Takes all notices that have come. @returns whether one was about this address */
-  mention(address: string): boolean;
+  /** Takes all notices that have come since the last call. @returns whether there were any */
+  take(): boolean;
 }
 
 /** Listens from now on. */
@@ -56,18 +56,10 @@ export function openNftablesNotices(): NftablesNotices {
     groups: [NFNLGRP_NFTABLES],
   });
   return {
-    mention: (address) => {
-      // As a value in a rule, or within the name of a chain.
-      const needles = [Buffer.from(addressBytes(parse(address))), Buffer.from(`${address}/`)];
-      let isMentioned = false;
-      for (;;) {
-        const received = socket.receive(0);
-        if (received.kind === 'timeout') return isMentioned;
-        // After an overrun nobody knows what was in the notices that are lost.
-        if (received.kind !== 'datagram') throw new Error(`Cannot follow nftables: ${received.kind}`);
-        const { buffer, byteOffset, length } = received.bytes;
-        const notice = Buffer.from(buffer, byteOffset, length);
-        isMentioned ||= needles.some((needle) => notice.includes(needle));
+    take: () => {
+      for (let isAny = false; ; isAny = true) {
+        // After an overrun, too, something has happened.
+        if (socket.receive(0).kind === 'timeout') return isAny;
       }
     },
     [Symbol.dispose]: () => socket[Symbol.dispose](),

@@ -1,0 +1,272 @@
+import { readFileSync, rmSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type ApiClient, connectToApi } from '../../test/kernel/kube/api-client.ts';
+import type { ApiAccess } from '../../test/kernel/kube/api-server.ts';
+import { clusterContent, endpointObject, type SliceObject } from '../../test/kernel/kube/cluster-content.ts';
+import type { Daemon } from '../../test/kernel/kube/daemon.ts';
+import {
+  createContent,
+  deleteContent,
+  pollUntil,
+  rollingUpdate,
+  writeEndpoints,
+} from '../../test/kernel/kube/load.ts';
+import { processesStarted, processMemory, processorSeconds } from '../../test/kernel/kube/measure.ts';
+import { createProxy, lastSyncMs, type ServiceProxy } from './kube-candidates.ts';
+import type { Figures, Result, Task } from './kube-figures.ts';
+import type { KernelView } from './kube-views.ts';
+import { countDatagrams, straceTo } from './netlink-count.ts';
+
+/**
+ * Measures one candidate, in a network namespace of its own from which the API server can be reached, and with the
+ * content there already: `kube-candidate.ts TASK ACCESS` (both JSON). Prints a Result, as one line of JSON.
+ */
+
+/** Numbers of Services behind those of the content. */
+const ROLLING_SERVICE = 30_000;
+const BURST_SERVICES = 40_000;
+/** More than kube-proxy's nftables mode leaves between two syncs by default, so that nothing waits for that. */
+const BETWEEN_CHANGES_MS = 1100;
+const BETWEEN_STEPS_MS = 100;
+/** default/kubernetes, with its one endpoint. */
+const OTHER_SERVERS = 1;
+
+const task: Task = JSON.parse(process.argv[2] ?? '');
+const access: ApiAccess = JSON.parse(process.argv[3] ?? '');
+const limitMs = task.limitSeconds * 1000;
+const figures: { -readonly [Key in keyof Figures]: Figures[Key] } = {};
+const content = clusterContent(task);
+
+/** It has not got there in time, so that what builds on it cannot be measured. */
+class LimitError extends Error {
+  override readonly name = 'LimitError';
+}
+
+async function measure(api: ApiClient, proxy: ServiceProxy, view: KernelView): Promise<void> {
+  let daemon = await measureColdStart(proxy, view);
+  try {
+    await settle();
+    await measureIdle(daemon);
+    await measureChanges(api, daemon, view);
+    await measureRollingUpdate(api, daemon, view);
+    await measureBurst(api, daemon, view);
+    const memory = processMemory(daemon.pid);
+    Object.assign(figures, memory);
+    await daemon.stop();
+    daemon = await measureRestart(proxy);
+    if (task.countsNetlink) {
+      await daemon.stop();
+      daemon = await measureNetlink(api, proxy, view);
+    }
+  } catch (error) {
+    throw new Error(`${messageOf(error)}\n${daemon.log().slice(-2000)}`, { cause: error });
+  } finally {
+    await daemon.stop('SIGKILL');
+  }
+}
+
+async function measureColdStart(proxy: ServiceProxy, view: KernelView): Promise<Daemon> {
+  const processes = processesStarted();
+  const startMs = performance.now();
+  const daemon = await proxy.start();
+  const isFull = () =>
+    view.isFull(task.services + OTHER_SERVERS, task.services * task.endpoints + OTHER_SERVERS);
+  const tableSeen = view.isCostly ? undefined : pollUntil(isFull, { intervalMs: 10, timeoutMs: limitMs });
+  const synced = syncAfter(0);
+  if (tableSeen) figures.coldTableMs = since(startMs, await tableSeen);
+  figures.coldSyncMs = since(startMs, await synced);
+  if (figures.coldSyncMs === null) {
+    await daemon.stop('SIGKILL');
+    throw new LimitError('no first sync');
+  }
+  figures.coldSeconds = processorSeconds(daemon.pid);
+  figures.coldProcesses = processesStarted() - processes;
+  if (!isFull()) {
+    await daemon.stop('SIGKILL');
+    throw new Error(`in sync with a table that is not full: ${daemon.log().slice(-2000)}`);
+  }
+  return daemon;
+}
+
+async function measureIdle({ pid }: Daemon): Promise<void> {
+  const processes = processesStarted();
+  const seconds = processorSeconds(pid);
+  const startMs = performance.now();
+  await sleep(task.idleSeconds * 1000);
+  const share = (1000 * (processorSeconds(pid) - seconds)) / (performance.now() - startMs);
+  figures.idlePercent = 100 * share;
+  figures.idleProcesses = processesStarted() - processes;
+}
+
+async function measureChanges(api: ApiClient, { pid }: Daemon, view: KernelView): Promise<void> {
+  const measured: number[] = [];
+  const seconds = processorSeconds(pid);
+  const deadline = performance.now() + limitMs;
+  for (let i = 0; i < task.changes && performance.now() < deadline; i++) {
+    measured.push(await timeChange(api, view, i));
+    await sleep(BETWEEN_CHANGES_MS + 300 * Math.random());
+  }
+  figures.changeMs = measured;
+  figures.changeSeconds = (processorSeconds(pid) - seconds) / measured.length;
+}
+
+/** Takes an endpoint from a Service, or gives it back the next time. */
+async function timeChange(api: ApiClient, view: KernelView, i: number): Promise<number> {
+  const { slices, clusterIPs } = serviceAt(((i >> 1) * 37) % task.services);
+  const [slice] = slices;
+  const endpoint = slice?.endpoints.at(-1);
+  const [address] = endpoint?.addresses ?? [];
+  const [clusterIP] = clusterIPs;
+  if (!slice || address === undefined || clusterIP === undefined)
+    throw new Error('a Service without endpoint');
+  const isAdded = i % 2 === 1;
+  const isSeen = view.watch(clusterIP, address, isAdded);
+  await writeEndpoints(api, slice, isAdded ? slice.endpoints : slice.endpoints.slice(0, -1));
+  const writtenMs = performance.now();
+  let seenMs: number | undefined;
+  const look = async () => {
+    seenMs = await isSeen();
+    return seenMs !== undefined;
+  };
+  await pollUntil(look, { intervalMs: 1, timeoutMs: limitMs });
+  if (seenMs === undefined) throw new LimitError('an endpoint has not come');
+  // It may have come while the acknowledgement was on its way.
+  return Math.max(0, seenMs - writtenMs);
+}
+
+async function measureRollingUpdate(api: ApiClient, { pid }: Daemon, view: KernelView): Promise<void> {
+  const service = clusterContent({ services: 1, endpoints: task.rollingPods, first: ROLLING_SERVICE });
+  const [{ slices, clusterIPs } = { slices: [], clusterIPs: [] }] = service;
+  const [clusterIP = ''] = clusterIPs;
+  const seen = (addresses: readonly string[]) =>
+    seenInTime(view, () => view.serves(clusterIP, addresses), 'the rolling Service has not come');
+  await createContent(api, service);
+  await seen(addressesOf(slices));
+
+  const seconds = processorSeconds(pid);
+  const updates = slices.map((slice, s) => {
+    const fresh = slice.endpoints.map((_, i) => endpointObject(ROLLING_SERVICE, 1000 + 100 * s + i));
+    return { slice, fresh, steps: rollingUpdate(slice.endpoints, fresh, 10) };
+  });
+  for (const { slice, steps } of updates) {
+    for (const step of steps) {
+      await writeEndpoints(api, slice, step);
+      await sleep(BETWEEN_STEPS_MS);
+    }
+  }
+  const writtenMs = performance.now();
+  const seenMs = await seen(updates.flatMap(({ fresh }) => fresh.flatMap(({ addresses }) => addresses)));
+  figures.rollingMs = BETWEEN_STEPS_MS + seenMs - writtenMs;
+  figures.rollingSeconds = processorSeconds(pid) - seconds;
+  await deleteContent(api, service);
+}
+
+async function measureBurst(api: ApiClient, { pid }: Daemon, view: KernelView): Promise<void> {
+  const { endpoints } = task;
+  const burst = clusterContent({ services: task.burst, endpoints, first: BURST_SERVICES });
+  const services = task.services + OTHER_SERVERS + task.burst;
+  const seconds = processorSeconds(pid);
+  await createContent(api, burst);
+  const writtenMs = performance.now();
+  const isFull = async () => view.isFull(services, (task.services + task.burst) * endpoints + OTHER_SERVERS);
+  const seenMs = await seenInTime(view, isFull, 'the burst has not come');
+  // It may have come while the last acknowledgement was on its way.
+  figures.burstMs = Math.max(0, seenMs - writtenMs);
+  figures.burstSeconds = processorSeconds(pid) - seconds;
+  await deleteContent(api, burst);
+  await settle();
+}
+
+async function measureRestart(proxy: ServiceProxy): Promise<Daemon> {
+  const startedMs = Date.now();
+  const startMs = performance.now();
+  const daemon = await proxy.start();
+  figures.restartSyncMs = since(startMs, await syncAfter(startedMs));
+  figures.restartSeconds = processorSeconds(daemon.pid);
+  return daemon;
+}
+
+async function measureNetlink(api: ApiClient, proxy: ServiceProxy, view: KernelView): Promise<Daemon> {
+  const file = `/tmp/bench-strace-${process.pid}`;
+  const startedMs = Date.now();
+  const daemon = await proxy.start(straceTo(file));
+  if ((await syncAfter(startedMs)) === undefined) throw new LimitError('no sync under strace');
+  await settle();
+  const atStart = countDatagrams(file);
+  figures.restartDatagrams = atStart;
+  await timeChange(api, view, 0);
+  await timeChange(api, view, 1);
+  await settle();
+  figures.changeDatagrams = (countDatagrams(file) - atStart) / 2;
+  rmSync(file);
+  return daemon;
+}
+
+/** Until a sync later than this, in milliseconds since the epoch. @returns when it was, as `performance.now()` */
+async function syncAfter(afterMs: number): Promise<number | undefined> {
+  let atMs = 0;
+  const isSo = async () => {
+    atMs = (await lastSyncMs()) ?? 0;
+    return atMs > afterMs;
+  };
+  const seenMs = await pollUntil(isSo, { intervalMs: 50, timeoutMs: limitMs });
+  return seenMs === undefined ? undefined : atMs - performance.timeOrigin;
+}
+
+/** @returns when it was so: where looking costs much, the end of the sync after which it was */
+async function seenInTime(view: KernelView, isSo: () => Promise<boolean>, failure: string): Promise<number> {
+  if (!view.isCostly) {
+    const seenMs = await pollUntil(isSo, { intervalMs: 5, timeoutMs: limitMs });
+    if (seenMs === undefined) throw new LimitError(failure);
+    return seenMs;
+  }
+  const deadline = performance.now() + limitMs;
+  for (let afterMs = 0; performance.now() < deadline; ) {
+    const seenMs = await syncAfter(afterMs);
+    if (seenMs === undefined) break;
+    if (await isSo()) return seenMs;
+    afterMs = seenMs + performance.timeOrigin;
+  }
+  throw new LimitError(failure);
+}
+
+/** Whatever a change still entails is over by then, if it is ever. */
+async function settle(): Promise<void> {
+  await sleep(Math.min(3, task.idleSeconds) * 1000);
+}
+
+function serviceAt(i: number) {
+  const found = content[i];
+  if (!found) throw new RangeError(`no Service ${i}`);
+  return found;
+}
+
+function addressesOf(slices: readonly SliceObject[]): readonly string[] {
+  return slices.flatMap(({ endpoints }) => endpoints.flatMap(({ addresses }) => addresses));
+}
+
+function since(startMs: number, seenMs: number | undefined): number | null {
+  return seenMs === undefined ? null : seenMs - startMs;
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? `${error.name}: ${error.message}` : String(error);
+}
+
+async function main(): Promise<void> {
+  using api = connectToApi(access.server, readFileSync(access.caFile, 'utf8'), access.token);
+  const proxy = createProxy(task.candidate, `/tmp/bench-${process.pid}`, access);
+  let failure: string | undefined;
+  try {
+    using view = proxy.openView();
+    await measure(api, proxy, view);
+  } catch (error) {
+    failure = messageOf(error);
+  }
+  const result: Result = { task, figures, ...(failure === undefined ? {} : { failure }) };
+  process.stdout.write(`${JSON.stringify(result)}\n`);
+}
+
+await main();
+// A connection kept open to a daemon that has ended is nothing to wait for.
+process.exit();
