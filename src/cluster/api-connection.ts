@@ -1,3 +1,5 @@
+import { asObject, textIn } from './object-fields.ts';
+
 /** Where the API server is, and how to be known to it. */
 export interface ApiConnectionOptions {
   /** Path of a kubeconfig; without, the Pod's service account is used. */
@@ -54,23 +56,26 @@ export interface ApiConnection extends Disposable {
   request(method: string, path: string, options: ApiRequestOptions): Promise<ApiResponse>;
   /**
    * A GET whose answer is one JSON value per line, without end: those that have come together are yielded together.
-   * Returns where the server ends it.
+   * The first is an empty list: the answer has begun. Returns where the server ends it.
    * @throws ApiError with the status of a refusal, or without one if the connection broke; the signal's reason if aborted
    */
   stream(path: string, options: ApiStreamOptions): AsyncGenerator<readonly unknown[]>;
   /**
    * Other addresses of the same API server, as `172.16.0.1:6443`, tried in turn where it can't be reached. Each has to
-   * prove to be what its address or the configured server's name says.
+   * prove by its certificate to be the configured server, or `kubernetes.default.svc`. None is used without TLS.
    */
   useFallbacks(addresses: readonly string[]): void;
 }
+
+/** `ApiError.code` of a line that is no JSON. */
+export const NOT_JSON = 'NOT_JSON';
 
 /** A request that got no answer, or a stream that was refused. */
 export class ApiError extends Error {
   override readonly name = 'ApiError';
   /** Of HTTP; null if there was no answer. */
   readonly status: number | null;
-  /** What stopped it, as Node calls it: ECONNREFUSED, CERT_HAS_EXPIRED; null if there was an answer. */
+  /** What stopped it, as Node calls it: ECONNREFUSED, CERT_HAS_EXPIRED; or NOT_JSON; null if there was an answer. */
   readonly code: string | null;
   readonly retryAfterMs: number | null;
 
@@ -97,4 +102,10 @@ interface ApiErrorDetails {
 /** A kubeconfig, a service account or a server's name that can't be used. */
 export class ApiConfigurationError extends Error {
   override readonly name = 'ApiConfigurationError';
+}
+
+/** A refusal as an error, for who has no use for it as a value. */
+export function refusal(action: string, { status, body, retryAfterMs }: ApiResponse): ApiError {
+  const reason = typeof body === 'string' ? body : textIn(asObject(body) ?? {}, 'message');
+  return new ApiError(action, `${status}${reason ? `: ${reason}` : ''}`, { status, retryAfterMs });
 }

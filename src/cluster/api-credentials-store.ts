@@ -1,0 +1,237 @@
+import { readFile, stat } from 'node:fs/promises';
+import type { Agent } from 'node:http';
+import type { RequestOptions } from 'node:https';
+import { isIPv6 } from 'node:net';
+import { dirname, join, resolve } from 'node:path';
+// Of client-node only these: config.js, as the whole index, loads the generated API, which is 80 MB of memory and half
+// a second, and to our request adds only what `authenticateByLibrary` asks for.
+import {
+  type Cluster,
+  newClusters,
+  newContexts,
+  newUsers,
+  type User,
+} from '@kubernetes/client-node/dist/config_types.js';
+import { ExecAuth } from '@kubernetes/client-node/dist/exec_auth.js';
+import { load } from 'js-yaml';
+import { ApiConfigurationError, type ApiConnectionOptions } from './api-connection.ts';
+import { equalData } from './equal-data.ts';
+import { asObject, listIn, objectIn, type RawObject, textIn } from './object-fields.ts';
+
+const SERVICE_ACCOUNT_DIRECTORY = '/var/run/secrets/kubernetes.io/serviceaccount';
+
+/** What a request needs to reach the API server as somebody. */
+export interface ApiAccess {
+  readonly server: URL;
+  /** What the server's certificate has to be for, where it is not the host of `server`. */
+  readonly tlsServerName: string | null;
+  /** Keeps its identity while it says the same: connections that were made with it can be used again. */
+  readonly tls: ApiTls;
+  readonly headers: Readonly<Record<string, string>>;
+  /** Through a proxy. */
+  readonly agent: Agent | null;
+}
+
+/** As node:tls calls it: PEM texts. */
+export interface ApiTls {
+  readonly ca?: string;
+  readonly cert?: string;
+  readonly key?: string;
+  readonly rejectUnauthorized: boolean;
+}
+
+/** Where credentials are, with the paths of files that hold them. */
+interface Source {
+  readonly cluster: Cluster;
+  readonly user: User;
+  readonly tokenFile: string | null;
+}
+
+interface Loaded extends Source {
+  readonly ca: string | null;
+  readonly cert: string | null;
+  readonly key: string | null;
+  readonly token: string | null;
+}
+
+/** The credentials of one user, read from files that others may replace at any time. */
+export class ApiCredentials {
+  readonly #options: ApiConnectionOptions;
+  #loaded: Loaded | null = null;
+  #stamps = '';
+  #exec = new ExecAuth();
+  #tls: ApiTls = { rejectUnauthorized: true };
+
+  constructor(options: ApiConnectionOptions) {
+    this.#options = options;
+  }
+
+  /** Has files read again that seem not to have changed. */
+  expectChange(): void {
+    this.#stamps = '';
+  }
+
+  /** The credentials were refused: has files read again, and programs asked that would not be yet. */
+  invalidate(): void {
+    this.expectChange();
+    this.#exec = new ExecAuth();
+  }
+
+  /**
+   * What the files say now.
+   * @throws ApiConfigurationError if they have never been readable: what was once read is used until it is refused
+   */
+  async current(): Promise<ApiAccess> {
+    const loaded = await this.#load();
+    const { cluster, user } = loaded;
+    const server = new URL(this.#options.server ?? cluster.server);
+    const tlsServerName = cluster.tlsServerName ?? null;
+    const options: RequestOptions = { headers: {} };
+    if (user.authProvider || cluster.proxyUrl) await authenticateByLibrary(options, cluster, user);
+    if (user.exec) await this.#exec.applyAuthentication(user, options);
+    const own = { ca: loaded.ca, cert: loaded.cert ?? options.cert, key: loaded.key ?? options.key };
+    const texts = Object.entries(own).flatMap(([field, pem]) => (pem ? [[field, String(pem)]] : []));
+    const tls = { ...Object.fromEntries(texts), rejectUnauthorized: !cluster.skipTLSVerify };
+    if (!equalData(tls, this.#tls)) this.#tls = tls;
+    const headers = { ...textHeaders(options.headers), ...headersOf(loaded) };
+    const agent = cluster.proxyUrl && typeof options.agent === 'object' ? options.agent : null;
+    return { server, tlsServerName, tls: this.#tls, headers, agent };
+  }
+
+  async #load(): Promise<Loaded> {
+    const before = this.#loaded;
+    if (before && this.#stamps !== '' && (await stampsOf(this.#filesOf(before))) === this.#stamps)
+      return before;
+    try {
+      const source = await readSource(this.#options);
+      // Stamps before contents: what changes in between is read once more.
+      const stamps = await stampsOf(this.#filesOf(source));
+      this.#loaded = await readFiles(source);
+      this.#stamps = stamps;
+      return this.#loaded;
+    } catch (error) {
+      if (before) return before;
+      throw error instanceof ApiConfigurationError
+        ? error
+        : new ApiConfigurationError(messageOf(error), { cause: error });
+    }
+  }
+
+  #filesOf({ cluster, user, tokenFile }: Source): readonly string[] {
+    const files = [this.#options.kubeconfig, cluster.caFile, user.certFile, user.keyFile, tokenFile];
+    return files.flatMap((file) => file || []);
+  }
+}
+
+async function readSource(options: ApiConnectionOptions): Promise<Source> {
+  const { kubeconfig, server, env } = options;
+  if (kubeconfig !== undefined) return readKubeconfig(kubeconfig);
+  const directory = options.serviceAccountDirectory ?? SERVICE_ACCOUNT_DIRECTORY;
+  const host = env.KUBERNETES_SERVICE_HOST;
+  const named = host
+    ? `https://${isIPv6(host) ? `[${host}]` : host}:${env.KUBERNETES_SERVICE_PORT ?? 443}`
+    : undefined;
+  const url = server ?? named;
+  if (url === undefined)
+    throw new ApiConfigurationError(
+      'Cannot tell where the API server is: no kubeconfig, no server, and KUBERNETES_SERVICE_HOST is not set as in a Pod',
+    );
+  const cluster = {
+    name: 'in-cluster',
+    server: url,
+    skipTLSVerify: false,
+    caFile: join(directory, 'ca.crt'),
+  };
+  return { cluster, user: { name: 'service-account' }, tokenFile: join(directory, 'token') };
+}
+
+async function readKubeconfig(file: string): Promise<Source> {
+  const refuse = (problem: string, cause?: unknown) =>
+    new ApiConfigurationError(`Cannot use kubeconfig ${file}: ${problem}`, { cause });
+  let raw: RawObject;
+  let contexts: ReturnType<typeof newContexts>;
+  let clusters: Cluster[];
+  let users: User[];
+  try {
+    raw = asObject(load(await readFile(file, 'utf8'))) ?? {};
+    contexts = newContexts(raw.contexts);
+    clusters = newClusters(raw.clusters);
+    users = newUsers(raw.users);
+  } catch (error) {
+    throw refuse(messageOf(error), error);
+  }
+  const current = textIn(raw, 'current-context');
+  const context = contexts.find(({ name }) => name === current);
+  if (!context) throw refuse(`current-context ${current ?? '(none)'} is not in it`);
+  const cluster = clusters.find(({ name }) => name === context.cluster);
+  if (!cluster) throw refuse(`cluster ${context.cluster} is not in it`);
+  const user = users.find(({ name }) => name === context.user) ?? { name: 'anonymous' };
+  // client-node knows neither `tokenFile`, which kubeadm writes for kube-proxy, nor that paths start at the file.
+  const rawUser = listIn(raw, 'users').find((each) => asObject(each)?.name === user.name);
+  const tokenFile = textIn(objectIn(asObject(rawUser) ?? {}, 'user'), 'tokenFile');
+  const absolute = (path: string) => resolve(dirname(file), path);
+  return {
+    cluster: { ...cluster, ...(cluster.caFile && { caFile: absolute(cluster.caFile) }) },
+    user: {
+      ...user,
+      ...(user.certFile && { certFile: absolute(user.certFile) }),
+      ...(user.keyFile && { keyFile: absolute(user.keyFile) }),
+    },
+    tokenFile: tokenFile === undefined ? null : absolute(tokenFile),
+  };
+}
+
+async function readFiles(source: Source): Promise<Loaded> {
+  const { cluster, user, tokenFile } = source;
+  const fileOr = async (file: string | null | undefined, base64: string | null | undefined) => {
+    if (file) return readFile(file, 'utf8');
+    return base64 ? Buffer.from(base64, 'base64').toString('utf8') : null;
+  };
+  return {
+    ...source,
+    ca: await fileOr(cluster.caFile, cluster.caData),
+    cert: await fileOr(user.certFile, user.certData),
+    key: await fileOr(user.keyFile, user.keyData),
+    token: tokenFile === null ? (user.token ?? null) : (await readFile(tokenFile, 'utf8')).trim(),
+  };
+}
+
+function headersOf({ user, token }: Loaded): Readonly<Record<string, string>> {
+  const headers: Record<string, string> = {};
+  if (user.username) {
+    const basic = Buffer.from(`${user.username}:${user.password ?? ''}`).toString('base64');
+    headers.Authorization = `Basic ${basic}`;
+  }
+  if (token) headers.Authorization = `Bearer ${token}`;
+  if (user.impersonateUser) headers['Impersonate-User'] = user.impersonateUser;
+  return headers;
+}
+
+/** The ways of authentication that old kubeconfigs have, and proxies: with all of client-node, and what that costs. */
+async function authenticateByLibrary(options: RequestOptions, cluster: Cluster, user: User): Promise<void> {
+  const { KubeConfig } = await import('@kubernetes/client-node/dist/config.js');
+  const config = new KubeConfig();
+  config.loadFromClusterAndUser(cluster, user);
+  await config.applyToHTTPSOptions(options);
+}
+
+function textHeaders(headers: RequestOptions['headers']): Readonly<Record<string, string>> {
+  return Object.fromEntries(Object.entries(headers ?? {}).map(([name, value]) => [name, String(value)]));
+}
+
+/** Equal texts: the same files, unchanged. kubelet replaces files by renaming a link to their directory. */
+async function stampsOf(files: readonly string[]): Promise<string> {
+  const stamps = files.map(async (file) => {
+    const { ino, size, mtimeNs } = await stat(file, { bigint: true });
+    return `${file} ${ino} ${size} ${mtimeNs}`;
+  });
+  // A file that is gone has changed.
+  return Promise.all(stamps).then(
+    (all) => all.join('\n'),
+    () => '',
+  );
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
