@@ -138,7 +138,7 @@ function readInfo(client: GenlClient): { version: string; connectionTableSize: n
 
 /** Dataplanes that can project and plan, and have no kernel to observe or change. */
 function unconnected(config: Config): Dataplanes {
-  const kernel: IpvsKernel = { dump: noKernel, has: noKernel, execute: noKernel };
+  const kernel: IpvsKernel = { dump: noKernel, read: noKernel, has: noKernel, execute: noKernel };
   const nftables: NftablesKernel = { list: noKernel, run: noKernel };
   const ledger: LedgerAccess = { read: () => EMPTY_LEDGER, update: () => undefined, check: () => undefined };
   return assembleDataplanes(config, { kernel, links: openLinkKernel(), nftables, ledger, nowMs: Date.now });

@@ -91,7 +91,7 @@ function dataplanes(): Dataplanes {
     throw new Error('planning asks no kernel');
   };
   return assembleDataplanes(parseConfig({}, 'bench'), {
-    kernel: { dump: none, has: none, execute: none },
+    kernel: { dump: none, read: none, has: none, execute: none },
     nftables: { list: none, run: none },
     links: openLinkKernel(),
     ledger: { read: () => EMPTY_LEDGER, update: () => undefined, check: () => undefined },

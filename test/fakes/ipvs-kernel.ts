@@ -48,12 +48,27 @@ export class FakeIpvsKernel implements IpvsKernel {
   /** How many of the next dumps pass over the first virtual server, as when the table changes meanwhile. */
   tornDumps = 0;
 
+  /** Virtual servers read by name so far, and whole dumps. */
+  reads = 0;
+  dumps = 0;
+
+  async read(identities: readonly VirtualServerIdentity[], signal: AbortSignal): Promise<KernelState> {
+    signal.throwIfAborted();
+    this.reads += identities.length;
+    const keys = new Set(identities.map(virtualServerKey));
+    return {
+      virtualServers: this.table().filter(({ identity }) => keys.has(virtualServerKey(identity))),
+      unavailableSchedulers: new Set(this.#unavailable),
+    };
+  }
+
   async has(identity: VirtualServerIdentity): Promise<boolean> {
     return this.#services.has(virtualServerKey(identity));
   }
 
   async dump(signal: AbortSignal): Promise<KernelState> {
     signal.throwIfAborted();
+    this.dumps += 1;
     const isTorn = this.tornDumps > 0;
     if (isTorn) this.tornDumps -= 1;
     return {

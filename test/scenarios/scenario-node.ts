@@ -158,6 +158,7 @@ export class ScenarioNode {
     return assembleDataplanes(this.#config, {
       kernel: {
         dump: (signal) => this.#ipvs.dump(signal),
+        read: (identities, signal) => this.#ipvs.read(identities, signal),
         has: (identity) => this.#ipvs.has(identity),
         execute: this.#execute,
       },

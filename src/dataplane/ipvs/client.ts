@@ -8,6 +8,7 @@ import {
   getDestinations,
   getService,
   getServices,
+  type Service,
 } from '../../netlink/ipvs-messages.ts';
 import type { NetlinkMessage } from '../../netlink/message.ts';
 import { NetlinkRequestError } from '../../netlink/results.ts';
@@ -39,23 +40,23 @@ export class NetlinkIpvsKernel implements IpvsKernel {
   async dump(signal: AbortSignal): Promise<KernelState> {
     const virtualServers: KernelVirtualServer[] = [];
     for (const service of await this.#rows('virtual servers', getServices(), decodeService, signal)) {
-      const identity = decodeIdentity(service);
-      // Nothing that svcplane makes or looks for can be on a protocol that it has no name for.
-      if (identity === undefined) continue;
-      const decode = (message: NetlinkMessage) =>
-        decodeRealServer(decodeDestination(message, service.family));
-      const realServers = await this.#rows('real servers', getDestinations(service), decode, signal);
-      virtualServers.push({ identity, config: decodeConfig(service), realServers });
+      virtualServers.push(...(await this.#withRealServers(service, signal)));
+    }
+    return { virtualServers, unavailableSchedulers: new Set(this.#unavailableSchedulers) };
+  }
+
+  /** One by one, for a socket can hold only one dump. @throws NetlinkRequestError as `dump` */
+  async read(identities: readonly VirtualServerIdentity[], signal: AbortSignal): Promise<KernelState> {
+    const virtualServers: KernelVirtualServer[] = [];
+    for (const identity of identities) {
+      const service = this.#lookUp(identity);
+      if (service) virtualServers.push(...(await this.#withRealServers(service, signal)));
     }
     return { virtualServers, unavailableSchedulers: new Set(this.#unavailableSchedulers) };
   }
 
   async has(identity: VirtualServerIdentity): Promise<boolean> {
-    const answer = this.#client.query(getService(encodeIdentity(identity)), decodeService);
-    if (answer.outcome === 'ok') return true;
-    const refusal = answer.outcome === 'refused' ? answer : undefined;
-    if (refusal?.code === 'ESRCH') return false;
-    throw new NetlinkRequestError('look up a virtual server of IPVS', refusal);
+    return this.#lookUp(identity) !== undefined;
   }
 
   /** Many requests per send, as the client slices them. */
@@ -67,6 +68,23 @@ export class NetlinkIpvsKernel implements IpvsKernel {
       if (missing !== undefined) this.#unavailableSchedulers.add(missing);
     }
     return answers;
+  }
+
+  #lookUp(identity: VirtualServerIdentity): Service | undefined {
+    const answer = this.#client.query(getService(encodeIdentity(identity)), decodeService);
+    if (answer.outcome === 'ok') return answer.row;
+    const refusal = answer.outcome === 'refused' ? answer : undefined;
+    if (refusal?.code === 'ESRCH') return undefined;
+    throw new NetlinkRequestError('look up a virtual server of IPVS', refusal);
+  }
+
+  /** None of a protocol that we have no name for: nothing that svcplane makes or looks for can be on it. */
+  async #withRealServers(service: Service, signal: AbortSignal): Promise<KernelVirtualServer[]> {
+    const identity = decodeIdentity(service);
+    if (identity === undefined) return [];
+    const decode = (message: NetlinkMessage) => decodeRealServer(decodeDestination(message, service.family));
+    const realServers = await this.#rows('real servers', getDestinations(service), decode, signal);
+    return [{ identity, config: decodeConfig(service), realServers }];
   }
 
   async #rows<Row>(

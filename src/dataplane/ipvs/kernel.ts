@@ -49,6 +49,8 @@ export interface KernelState {
 export interface IpvsKernel {
   /** Reads the whole table. @throws if the kernel has no IPVS, or the caller may not read it */
   dump(signal: AbortSignal): Promise<KernelState>;
+  /** Reads these virtual servers as they are now; those that do not exist are missing. @throws as `dump` */
+  read(identities: readonly VirtualServerIdentity[], signal: AbortSignal): Promise<KernelState>;
   /** Whether there is such a virtual server now. @throws as `dump` */
   has(identity: VirtualServerIdentity): Promise<boolean>;
   /**

@@ -9,6 +9,7 @@ import {
   drainKey,
   EMPTY_LEDGER,
   type Ledger,
+  type LedgerDrain,
   type LedgerOrigin,
   type LedgerSysctl,
 } from '../../../src/dataplane/ledger.ts';
@@ -35,7 +36,12 @@ export function worldOf(observed: IpvsRows) {
   const dataplaneOn = (execute: IpvsKernel['execute']) =>
     createIpvsDataplane(
       {
-        kernel: { dump: (signal) => kernel.dump(signal), has: (identity) => kernel.has(identity), execute },
+        kernel: {
+          dump: (signal) => kernel.dump(signal),
+          read: (identities, signal) => kernel.read(identities, signal),
+          has: (identity) => kernel.has(identity),
+          execute,
+        },
         ledger,
         flows,
         nowMs: () => nowMs,
@@ -112,11 +118,11 @@ function load(kernel: FakeIpvsKernel, { key, identity, config, realServers }: Vi
 
 function ledgerOf(rows: IpvsRows): Ledger {
   const virtualServers = new Map<VirtualServerKey, LedgerOrigin>();
-  const drains = new Map<DrainKey, number>();
+  const drains = new Map<DrainKey, LedgerDrain>();
   for (const { key, origin, realServers } of rows.virtualServers.values()) {
     if (origin) virtualServers.set(key, origin);
-    for (const [real, { drainStartedAtMs }] of realServers) {
-      if (drainStartedAtMs !== null) drains.set(drainKey(key, real), drainStartedAtMs);
+    for (const [real, { drain }] of realServers) {
+      if (drain !== null) drains.set(drainKey(key, real), drain);
     }
   }
   const sysctls = new Map<string, LedgerSysctl>();
