@@ -16,7 +16,11 @@ export interface Derivation {
   readonly perService: ReadonlyMap<string, DerivedService>;
 }
 
-interface DerivedService {
+/** As much of a derivation as the next one looks at. */
+export type PreviousDerivation = Pick<Derivation, 'context' | 'perService'>;
+
+/** What one Service means by itself, and what that follows from. */
+export interface DerivedService {
   readonly service: ServiceFacts;
   readonly slices: readonly EndpointSliceFacts[];
   readonly frontends: ServiceFrontends;
@@ -30,7 +34,7 @@ const NO_SLICES: readonly EndpointSliceFacts[] = [];
  * virtual servers, so that comparing with them costs nothing.
  * @param context from {@link nodeContext}
  */
-export function derive(facts: ClusterFacts, context: NodeContext, previous?: Derivation): Derivation {
+export function derive(facts: ClusterFacts, context: NodeContext, previous?: PreviousDerivation): Derivation {
   const perService = new Map<string, DerivedService>();
   const claims: Claim[] = [];
   const healthChecks: HealthCheck[] = [];
@@ -62,12 +66,13 @@ export function derive(facts: ClusterFacts, context: NodeContext, previous?: Der
   return { desired, context, perService };
 }
 
-function deriveService(
+/** One Service: as in `previous` if its facts, slices and node context are the same objects. @param key its name */
+export function deriveService(
   key: string,
   service: ServiceFacts,
-  facts: ClusterFacts,
+  facts: Pick<ClusterFacts, 'slices'>,
   context: NodeContext,
-  previous: Derivation | undefined,
+  previous: PreviousDerivation | undefined,
 ): DerivedService {
   const slices = facts.slices.get(key) ?? NO_SLICES;
   const before = previous?.context === context ? previous.perService.get(key) : undefined;

@@ -1,7 +1,8 @@
 import { FIREWALL_MARK_BITS } from '../model/firewall-mark.ts';
 import type { VirtualServer, VirtualServerKey } from '../model/virtual-server.ts';
 
-const SIZE = 2 ** FIREWALL_MARK_BITS;
+/** How many marks there are. */
+export const MARKS = 2 ** FIREWALL_MARK_BITS;
 
 /**
  * A mark for each frontend whose inside clients have endpoints of their own. It follows from the frontend's key, not
@@ -19,13 +20,19 @@ export function assignMarks(
   const taken = new Set<number>();
   for (const { key, insideRealServers } of virtualServers) {
     if (insideRealServers === null) continue;
-    if (taken.size === SIZE) throw new RangeError(`Cannot mark ${key}: all ${SIZE} firewall marks are taken`);
-    let mark = fnv1a(key) % SIZE;
-    while (taken.has(mark)) mark = (mark + 1) % SIZE;
+    if (taken.size === MARKS)
+      throw new RangeError(`Cannot mark ${key}: all ${MARKS} firewall marks are taken`);
+    let mark = preferredMark(key);
+    while (taken.has(mark)) mark = (mark + 1) % MARKS;
     taken.add(mark);
     marks.set(key, base + mark);
   }
   return marks;
+}
+
+/** The lower bits of the mark that a frontend gets unless others fall on it. */
+export function preferredMark(key: VirtualServerKey): number {
+  return fnv1a(key) % MARKS;
 }
 
 /** 32-bit FNV-1a over the code units of `text`. @see RFC 9923 */
