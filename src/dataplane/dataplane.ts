@@ -2,6 +2,7 @@ import type { IpAddress } from '../model/address.ts';
 import type { DesiredState } from '../model/desired-state.ts';
 import type { Protocol } from '../model/port.ts';
 import type { Rejected } from '../model/rejected.ts';
+import type { VirtualServer } from '../model/virtual-server.ts';
 
 export type DataplaneName = 'nftables' | 'ipvs' | 'addresses' | 'socklb';
 
@@ -13,6 +14,7 @@ export type DataplaneName = 'nftables' | 'ipvs' | 'addresses' | 'socklb';
  * 2. convergent: our rows equal the wanted ones once no unwanted row has connections left;
  * 3. restartable: after any prefix of a plan, planning again needs no more operations than were left;
  * 4. deterministic: the order of keys in the inputs does not change the plan.
+ * 5. scoped: a plan for a part of the virtual servers has the operations of the whole plan that are about them.
  */
 export interface Dataplane<Rows, Op extends Operation> {
   readonly name: DataplaneName;
@@ -47,6 +49,37 @@ export interface Dataplane<Rows, Op extends Operation> {
   unwanted?(observed: Rows, wanted: Rows): Unwanted;
   /** Pure: `wanted` with all that there is now of unwanted virtual servers, so that a plan takes nothing of it away. */
   holdUnwanted?(observed: Rows, wanted: Rows, held: Unwanted): Rows;
+  /** How it is looked at in part; without this every sync looks at all of it. */
+  readonly scoped?: ScopedDataplane<Rows>;
+}
+
+/** What a sync needs that looks only at virtual servers that changed, and at all that share something with them. */
+export interface ScopedDataplane<Rows> {
+  /**
+   * Pure: by name, the rows of `desired` as a whole that this virtual server asks for, and any other like it could as
+   * well: a link, a table, a sysctl.
+   */
+  needs(virtualServer: VirtualServer, desired: DesiredState): readonly string[];
+  /**
+   * The kernel's rows of a scope, for `plan` to compare with `wanted`: read where only the kernel knows, else as they
+   * were left. Reads only.
+   * @returns null where only a look at everything tells what is to be done
+   */
+  observe(change: RowsChange<Rows>, signal: AbortSignal): Promise<Rows | null>;
+  /** The Services, by `namespace/name`, whose virtual servers have connections that are waited for. */
+  drainingServices?(): Iterable<string>;
+  /** Pure: the addresses that `rows` make local. */
+  localAddresses?(rows: Rows): Iterable<IpAddress>;
+}
+
+/** The rows of a scope. */
+export interface RowsChange<Rows> {
+  /** Projected from what was wanted when the last sync had left nothing undone. */
+  readonly before: Rows;
+  /** Projected from what is wanted now. */
+  readonly wanted: Rows;
+  /** Whether what drains is looked at, too, though it is wanted as before. */
+  readonly isDrainCheck: boolean;
 }
 
 /** Virtual servers of ours that are not wanted any more, be it that they drain already. */

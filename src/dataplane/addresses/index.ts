@@ -7,7 +7,8 @@ import { type AddressOp, parseOp } from './ops.ts';
 import { holdUnwantedAddresses, plan, retainAddresses, teardown } from './plan.ts';
 import { type AddressesOptions, project } from './project.ts';
 import { reduce } from './reduce.ts';
-import { type AddressRows, canonical, foreign } from './rows.ts';
+import { type AddressRows, canonical, emptyRows, foreign } from './rows.ts';
+import { believedRows, foreignRows, withoutOurs } from './scoped.ts';
 
 /** What makes Service addresses local: a dummy link with an address each, or with a route per range. */
 export function addressesDataplane(
@@ -15,18 +16,36 @@ export function addressesDataplane(
   ledger: LedgerAccess,
   options: AddressesOptions,
 ): Dataplane<AddressRows, AddressOp> {
+  let others = foreignRows(emptyRows(options.interface));
   return {
     name: 'addresses',
     project: (desired) => project(desired, options),
-    observe: (signal) => observe(kernel, ledger.read(), options.interface, signal),
+    observe: async (signal) => {
+      const rows = await observe(kernel, ledger.read(), options.interface, signal);
+      others = foreignRows(rows);
+      return rows;
+    },
     plan,
     teardown,
-    apply: (ops, signal) => apply(kernel, ledger, ops, signal),
+    apply: async (ops, signal) => {
+      const report = await apply(kernel, ledger, ops, signal);
+      others = withoutOurs(others, report.acknowledged);
+      return report;
+    },
     reduce,
     canonical,
     foreign,
     parseOp,
     retainAddresses,
     holdUnwanted: holdUnwantedAddresses,
+    scoped: {
+      needs: (server, desired) => {
+        const alone = { ...desired, virtualServers: new Map([[server.key, server]]) };
+        return project(alone, options).rows.link.exists ? ['addresses link'] : [];
+      },
+      // Whenever somebody else changes an address there is a notice, and everything is looked at.
+      observe: async (change) => believedRows(change, others),
+      localAddresses: ({ addresses }) => addresses.keys(),
+    },
   };
 }

@@ -1,15 +1,17 @@
+import type { DesiredState } from '../../model/desired-state.ts';
 import type { Dataplane } from '../dataplane.ts';
 import type { LedgerAccess } from '../ledger.ts';
 import { applyIpvs, type WriteSysctl, writeSysctlFile } from './apply.ts';
 import type { FlowKernel, IpvsKernel } from './kernel.ts';
 import { observeIpvs, type ReadSysctl, readSysctlFile } from './observe.ts';
+import { drainingServices, observeIpvsChange } from './observe-change.ts';
 import type { IpvsOp } from './ops.ts';
 import { NO_STALE_ENTRIES, type StaleEntries } from './ownership.ts';
 import { parseIpvsOp } from './parse-op.ts';
 import { drainingIpvsAddresses, type PlanOptions, planIpvs, teardownIpvs } from './plan.ts';
 import { memoisedFrontends, type ProjectOptions, projectIpvs } from './project.ts';
 import { reduceIpvs } from './reduce.ts';
-import { foreignVirtualServers, type IpvsRows } from './rows.ts';
+import { EMPTY_ROWS, foreignVirtualServers, type IpvsRows } from './rows.ts';
 import { canonicalText } from './text.ts';
 import { holdUnwantedServers, unwantedServers } from './unwanted.ts';
 
@@ -37,6 +39,8 @@ export function createIpvsDataplane(
   const { kernel, ledger, flows = NO_FLOWS, nowMs } = resources;
   const { readSysctl = readSysctlFile, writeSysctl = writeSysctlFile } = resources;
   const rowsOf = memoisedFrontends();
+  const sysctlsOf = (desired: DesiredState): ReadonlySet<string> =>
+    new Set(projectIpvs(desired, options, () => []).rows.sysctls?.keys());
   let stale: StaleEntries = NO_STALE_ENTRIES;
   return {
     name: 'ipvs',
@@ -61,5 +65,20 @@ export function createIpvsDataplane(
     drainingAddresses: (observed, wanted) => drainingIpvsAddresses(observed, wanted, options),
     unwanted: unwantedServers,
     holdUnwanted: holdUnwantedServers,
+    scoped: {
+      needs: (server, desired) => {
+        const alone = { ...desired, virtualServers: new Map([[server.key, server]]) };
+        const always = sysctlsOf({ ...desired, virtualServers: new Map() });
+        return [...sysctlsOf(alone)].filter((name) => !always.has(name)).map((name) => `sysctl ${name}`);
+      },
+      observe: (change, signal) => {
+        // Of a look at everything that no apply has followed: it may be out of date.
+        stale = NO_STALE_ENTRIES;
+        const isOver = (rows: IpvsRows) =>
+          planIpvs(rows, EMPTY_ROWS, options).break.some(({ op }) => op === 'deleteVirtualServer');
+        return observeIpvsChange(kernel, ledger.read(), change, { nowMs, isOver }, signal);
+      },
+      drainingServices: () => drainingServices(ledger.read()),
+    },
   };
 }

@@ -6,7 +6,7 @@ import { observeNftables } from './observe.ts';
 import type { NftablesOp } from './ops.ts';
 import { parseNftablesOp } from './parse-op.ts';
 import { planNftables, teardownNftables } from './plan.ts';
-import { detectionOf, type NftablesOptions, project } from './project.ts';
+import { detectionOf, isServed, type NftablesOptions, project } from './project.ts';
 import { reduceNftables } from './reduce.ts';
 import { holdUnwantedElements, retainNftablesAddresses } from './retain.ts';
 import { canonical, type NftablesRows } from './rows.ts';
@@ -44,5 +44,13 @@ export function createNftablesDataplane(
     parseOp: parseNftablesOp,
     retainAddresses: retainNftablesAddresses,
     holdUnwanted: holdUnwantedElements,
+    scoped: {
+      needs: (server) => [
+        ...(isServed(server, options) ? ['nftables table'] : []),
+        ...(server.insideRealServers === null ? [] : ['nftables marks']),
+      ],
+      // Elements come and go with their Services, and somebody else's hand in them is found by an audit.
+      observe: async ({ before }) => before,
+    },
   };
 }

@@ -26,10 +26,7 @@ export function project(desired: DesiredState, options: NftablesOptions): Projec
   const sets = new ElementSets();
   const ranges = closableRanges(desired, options.excludeCIDRs);
   addRanges(sets, ranges, desired.podRanges);
-  const served = [...desired.virtualServers.values()].filter(
-    ({ address, otherNode }) =>
-      otherNode === null && !options.excludeCIDRs.some((range) => cidrContains(range, address)),
-  );
+  const served = [...desired.virtualServers.values()].filter((server) => isServed(server, options));
   for (const virtualServer of served) addFrontend(sets, virtualServer, desired);
   addAddresses(sets, served, ranges);
   const detection = detectionOf(options.detectLocal);
@@ -49,6 +46,14 @@ export function project(desired: DesiredState, options: NftablesOptions): Projec
     },
     refused: refusals(desired, detection),
   };
+}
+
+/** Whether the table has anything of this virtual server. */
+export function isServed(
+  { address, otherNode }: VirtualServer,
+  { excludeCIDRs }: Pick<NftablesOptions, 'excludeCIDRs'>,
+): boolean {
+  return otherNode === null && !excludeCIDRs.some((range) => cidrContains(range, address));
 }
 
 /** Elements by set while they are gathered; the first reason given for one stands. */
