@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { appendFileSync, readFileSync } from 'node:fs';
+import { appendFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { cpus, release, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -15,7 +15,7 @@ import { NODE } from './kube-candidates.ts';
 import { CANDIDATES, type Candidate, type Machine, type Result, type Task } from './kube-figures.ts';
 
 /**
- * In the lab: an API server with content, and the candidates in turn, each on a node of its own. Appends the results
+ * In the lab: an API server with content, and the candidates in turn, each on a node of its own. Writes the results
  * to $SVCPLANE_LAB_OUT/kube.jsonl, one JSON value per line, the first of which is about the machine.
  */
 const { values } = parseArgs({
@@ -88,6 +88,7 @@ function machine(): Machine {
   };
 }
 
+writeFileSync(output, '');
 record(machine());
 // What it is compiled to is kept from here on, so that none of its starts is another's warm-up.
 run(['scripts/svcplane', 'run', '--help']);

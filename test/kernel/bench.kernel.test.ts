@@ -1,0 +1,41 @@
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, it } from 'vitest';
+import type { Machine, Result } from '../../scripts/bench-files/kube-figures.ts';
+import { insertReport, renderReport } from '../../scripts/bench-files/kube-report.ts';
+import { describeWithKube } from './kube/binaries.ts';
+import { run } from './probe.ts';
+
+const BENCH = join(import.meta.dirname, '../../scripts/bench-files/kube.ts');
+const PAGE = join(import.meta.dirname, '../../docs/performance.md');
+const TIMEOUT_MS = 900_000;
+
+// What it measures is nobody's concern here: only that it can, so that it does not rot.
+describeWithKube('scripts/bench', ['kube-apiserver', 'kube-proxy'], () => {
+  it(
+    '--kube --quick fills every row for svcplane and both modes of kube-proxy',
+    () => {
+      const directory = mkdtempSync(join(tmpdir(), 'svcplane-bench-'));
+      try {
+        const node = [process.execPath, '--disable-warning=ExperimentalWarning'];
+        run(['env', `SVCPLANE_LAB_OUT=${directory}`, ...node, BENCH, '--quick']);
+        const lines = readFileSync(join(directory, 'kube.jsonl'), 'utf8').split('\n').filter(Boolean);
+        const machine: Machine = JSON.parse(lines[0] ?? '');
+        const results = lines.slice(1).map((line): Result => JSON.parse(line));
+        expect(results.map(({ failure }) => failure)).toEqual([undefined, undefined, undefined]);
+        const report = renderReport(machine, results);
+        const measured = results.map(({ figures }) => Object.keys(figures).sort());
+        const [ours = []] = measured;
+        // Nobody sees a virtual server of nftables mode before its first sync is over.
+        expect(measured).toEqual([ours, ours, ours.filter((name) => name !== 'coldTableMs')]);
+        // A heading, its underline and a row for each figure.
+        expect(report.split('\n').filter((line) => line.startsWith('| '))).toHaveLength(21);
+        expect(insertReport(readFileSync(PAGE, 'utf8'), report)).toContain(report);
+      } finally {
+        rmSync(directory, { recursive: true, force: true });
+      }
+    },
+    TIMEOUT_MS,
+  );
+});
