@@ -16,6 +16,7 @@ import {
   share,
   tableName,
 } from './config-values.ts';
+import { suggestion } from './model/suggestion.ts';
 
 /** The configuration file; each default with its unit and reason. */
 const schema = v.strictObject({
@@ -108,9 +109,27 @@ const schema = v.strictObject({
 /** What svcplane runs with: read once, then readonly. */
 export type Config = v.InferOutput<typeof schema>;
 
-/** A configuration that can't be used. `message` is one line that names the key and its value. */
+/** Where in a document: keys of mappings and places in lists, from the outside in. */
+export type ConfigPath = readonly (string | number)[];
+
+/** One thing that is wrong with a configuration. */
+export interface ConfigProblem {
+  readonly path: ConfigPath;
+  /** What is wrong, as it reads after the name of the key: `is 2, expected at most 1`. */
+  readonly text: string;
+}
+
+/** A configuration that can't be used. `message` is one line that names every offending key. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError';
+}
+
+/** Validates a configuration, filling in defaults; or says all that is wrong with it. */
+export function checkConfig(
+  input: unknown,
+): { readonly config: Config } | { readonly problems: readonly ConfigProblem[] } {
+  const result = v.safeParse(schema, input);
+  return result.success ? { config: result.output } : { problems: result.issues.map(problemOf) };
 }
 
 /**
@@ -119,16 +138,37 @@ export class ConfigError extends Error {
  * @throws ConfigError naming every offending key
  */
 export function parseConfig(input: unknown, source: string): Config {
-  const result = v.safeParse(schema, input);
-  if (result.success) return result.output;
-  throw new ConfigError(`Cannot use ${source}: ${result.issues.map(issueText).join('; ')}`);
+  const checked = checkConfig(input);
+  if ('config' in checked) return checked.config;
+  const texts = checked.problems.map(({ path, text }) => `${nameOfPath(path)} ${text}`);
+  throw new ConfigError(`Cannot use ${source}: ${texts.join('; ')}`);
 }
 
-function issueText(issue: v.BaseIssue<unknown>): string {
-  const path = v.getDotPath(issue) ?? 'the document';
-  if (issue.kind === 'schema' && issue.expected === 'never') return `${path} is not a known key`;
-  if (issue.type === 'picklist' || issue.type === 'literal' || issue.type === 'union') {
-    return `${path} is ${issue.received}, expected ${issue.expected}`;
+/** A path as it is written in messages: `guard.maxDeleteShare`. */
+export function nameOfPath(path: ConfigPath): string {
+  return path.length === 0 ? 'the document' : path.join('.');
+}
+
+/** Every key that can be written, in full; the keys of a group after the group. */
+export function configKeys(): readonly string[] {
+  return Object.entries(v.parse(schema, {})).flatMap(([key, value]) =>
+    typeof value === 'object' && !Array.isArray(value)
+      ? [key, ...Object.keys(value).map((inner) => `${key}.${inner}`)]
+      : [key],
+  );
+}
+
+function problemOf(issue: v.BaseIssue<unknown>): ConfigProblem {
+  const path = (issue.path ?? []).flatMap(({ key }) =>
+    typeof key === 'string' || typeof key === 'number' ? key : [],
+  );
+  return { path, text: textOf(issue, path) };
+}
+
+function textOf(issue: v.BaseIssue<unknown>, path: ConfigPath): string {
+  if (issue.kind === 'schema' && issue.expected === 'never') {
+    return `is not a known key${suggestion(nameOfPath(path), configKeys())}`;
   }
-  return `${path} ${issue.kind === 'schema' ? `is ${issue.received}, expected ${issue.expected}` : issue.message}`;
+  if (issue.kind === 'schema') return `is ${issue.received}, expected ${issue.expected}`;
+  return issue.message;
 }

@@ -25,7 +25,51 @@ describe('parseConfig()', () => {
     expect(parseConfig({ nodePortAddresses: ['primary'] }, 'test').nodePortAddresses).toBe('primary');
   });
 
+  it.each([
+    ['', ''],
+    ['127.0.0.1', '127.0.0.1:10256'],
+    ['127.0.0.1:80', '127.0.0.1:80'],
+    ['::', '[::]:10256'],
+    ['[::1]:80', '[::1]:80'],
+    ['[::1]', '[::1]:10256'],
+  ])('listens at "%s" as %s', (given, address) => {
+    expect(parseConfig({ healthzBindAddress: given }, 'test').healthzBindAddress).toBe(address);
+  });
+
+  it.each([
+    ['', ''],
+    ['https://192.0.2.1:6443', 'https://192.0.2.1:6443'],
+    ['https://[2001:db8::1]:6443/', 'https://[2001:db8::1]:6443'],
+  ])('finds the API server "%s" at %s', (given, url) => {
+    expect(parseConfig({ apiServer: given }, 'test').apiServer).toBe(url);
+  });
+
   const refused: { name: string; input: unknown; message: RegExp }[] = [
+    {
+      name: 'a share of more than all, with what is expected',
+      input: { guard: { maxDeleteShare: 2 } },
+      message: /^Cannot use f.yaml: guard.maxDeleteShare is 2, expected at most 1$/,
+    },
+    {
+      name: 'a key with a wrong letter, with the one that may be meant',
+      input: { gaurd: {} },
+      message: /gaurd is not a known key: did you mean guard\?$/,
+    },
+    {
+      name: 'a key outside its group, with the group',
+      input: { maxVirtualServers: 1 },
+      message: /maxVirtualServers is not a known key: did you mean metrics.maxVirtualServers\?$/,
+    },
+    {
+      name: 'a port that is none',
+      input: { healthzBindAddress: '0.0.0.0:70000' },
+      message: /healthzBindAddress "0.0.0.0:70000" is not an address and port/,
+    },
+    {
+      name: 'an API server with a path',
+      input: { apiServer: 'https://h:6443/x' },
+      message: /apiServer "https:\/\/h:6443\/x" is not the URL/,
+    },
     { name: 'an unknown key', input: { foo: 1 }, message: /^Cannot use f.yaml: foo is not a known key$/ },
     {
       name: 'every bad key at once',
