@@ -1,8 +1,8 @@
 import type { Option } from 'commander';
-import * as yaml from 'js-yaml';
-import { type Config, ConfigError } from '../config.ts';
+import type { Config } from '../config.ts';
+import { parseConfigText } from './config-document.ts';
 import { type CliContext, type ExitCode, UsageError } from './context.ts';
-import { configFileOf, type GivenOptions, resolveConfig } from './settings.ts';
+import { configFileOf, type GivenOptions, type ResolvedConfig, resolveConfig } from './settings.ts';
 
 /** One verb of the command line, as data. */
 export interface Verb {
@@ -23,21 +23,24 @@ export interface Invocation {
   readonly args: readonly string[];
 }
 
-/** The configuration that this call runs with. */
-export async function configOf({ context, given }: Invocation): Promise<Config> {
-  const name = configFileOf(given);
-  if (name === undefined) return resolveConfig(given, undefined);
-  return resolveConfig(given, { name, document: parseConfigFile(await context.readText(name), name) });
+/** The configuration that this call runs with; what it has to say is said on standard error. */
+export async function configOf(invocation: Invocation): Promise<Config> {
+  const { config, notes } = await readConfig(invocation.context, invocation.given);
+  invocation.context.err(notes.map((note) => `note: ${note}\n`).join(''));
+  return config;
 }
 
-function parseConfigFile(text: string, name: string): unknown {
-  try {
-    return yaml.load(text);
-  } catch (error) {
-    if (!(error instanceof yaml.YAMLException)) throw error;
-    const line = error.mark ? `:${error.mark.line + 1}` : '';
-    throw new ConfigError(`Cannot parse ${name}${line}: ${error.reason}`);
-  }
+/**
+ * The configuration that this call runs with, and what there is to say of it.
+ * @throws ConfigError if it can't be used
+ */
+export async function readConfig(
+  context: Pick<CliContext, 'readText'>,
+  given: GivenOptions,
+): Promise<ResolvedConfig> {
+  const name = configFileOf(given);
+  if (name === undefined) return resolveConfig(given, undefined);
+  return resolveConfig(given, parseConfigText(await context.readText(name), name));
 }
 
 /** The value of a `-o`-like option that must be one of a few. */
