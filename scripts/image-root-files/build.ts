@@ -5,7 +5,7 @@
  */
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
-import { basename, join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { readStages, type Stage, type Step } from './dockerfile.ts';
 
 const [directory = ''] = process.argv.slice(2);
@@ -61,13 +61,11 @@ function perform(step: Step, root: string, { config }: Stage): void {
 
 function copy(step: Step & { step: 'copy' }, source: string, root: string): void {
   const from = step.from === undefined ? inContext(source) : join(stageRoot(step.from), source);
-  const target = join(root, step.target, step.intoDirectory ? basename(source) : '');
-  mkdirSync(join(target, '..'), { recursive: true });
-  if (!statSync(from).isDirectory()) run('cp', '-a', from, target);
-  else {
-    mkdirSync(target, { recursive: true });
-    run('cp', '-a', `${from}/.`, target);
-  }
+  const target = join(root, step.target);
+  // Of a directory only what is in it is copied, and a file takes the target's name unless that is a directory.
+  const isContent = statSync(from).isDirectory();
+  mkdirSync(isContent || step.intoDirectory ? target : dirname(target), { recursive: true });
+  run('cp', '-a', isContent ? `${from}/.` : from, target);
 }
 
 /** .dockerignore names what an engine sees: everything else is as if it were not there. */

@@ -135,7 +135,7 @@ function copyRuntime(libraries: readonly string[]): void {
   symlinkSync(join('../..', HOME, MAIN), join(target, 'usr/bin/svcplane'));
   for (const path of libraries) copy(path, path);
   // Mount points, for the root is read-only.
-  for (const directory of ['dev', 'proc', 'sys', 'etc/svcplane', 'run/svcplane', 'var/lib/svcplane']) {
+  for (const directory of ['dev', 'proc', 'sys', 'etc/svcplane', 'lib/modules', 'run/svcplane', 'var/lib/svcplane']) {
     mkdirSync(join(target, directory), { recursive: true });
   }
   writeFileSync(join(target, 'etc/passwd'), 'root:x:0:0:root:/:/usr/bin/svcplane\n');

@@ -9,7 +9,7 @@ export type Step =
       readonly from: string | undefined;
       readonly sources: readonly string[];
       readonly target: string;
-      /** The sources go into the target, under their own names. */
+      /** Files go into the target, under their own names. */
       readonly intoDirectory: boolean;
     };
 
