@@ -77,7 +77,7 @@ export function rowsOf(dump: KernelDump, ledger: Ledger, linkName: string): Addr
 }
 
 /** What an address is first, should links have it for several uses. */
-const ORDER = { node: 0, pod: 1, service: 2 } as const satisfies Record<AddressUse, number>;
+const ORDER = { node: 0, pod: 1, service: 2, proxy: 3 } as const satisfies Record<AddressUse, number>;
 
 /** The kernel gives each link that is up an IPv6 address in fe80::/10; no Service can have one. */
 function isKernelMade(address: IpAddress): boolean {

@@ -129,9 +129,14 @@ function addressConflict(observed: AddressRows, wanted: AddressRows, address: Ip
   return `${address} is on ${observed.link.name} as ${address}/${have.prefixLength}, made by somebody else; it is served so`;
 }
 
-/** The other link that has `address`, unless it is wanted on both, as by rows that were observed. */
+/**
+ * The other link that has `address`, unless it is wanted on both, as by rows that were observed, or is kube-proxy's:
+ * an address that is bound to ours as well stays local when kube-proxy's link goes.
+ */
 function otherLink(observed: AddressRows, wanted: AddressRows, address: IpAddress): string | undefined {
-  return wanted.foreignLocal?.has(address) ? undefined : observed.foreignLocal?.get(address)?.link;
+  const other = observed.foreignLocal?.get(address);
+  if (wanted.foreignLocal?.has(address) || other?.use === 'proxy') return undefined;
+  return other?.link;
 }
 
 function planRoutes(observed: AddressRows, wanted: AddressRows): Plan<AddressOp> {

@@ -39,8 +39,8 @@ export type LedgerEntry =
 
 export type LedgerKey = `address ${IpAddress}` | `route ${string}` | `link ${string}`;
 
-/** Whose an address of another link is: the node's own, a pod's gateway on the node, or another proxy's. */
-export type AddressUse = 'node' | 'pod' | 'service';
+/** Whose an address of another link is: the node's own, a pod's gateway on the node, a DNS cache's, or kube-proxy's. */
+export type AddressUse = 'node' | 'pod' | 'service' | 'proxy';
 
 /** An address of other links than ours. */
 export interface ForeignAddress {
@@ -82,7 +82,13 @@ export function ledgerKey(entry: LedgerEntry): LedgerKey {
 }
 
 /** Links whose addresses are those of Services, or of a DNS cache in their place, and not the node's. */
-const SERVICE_LINKS: readonly string[] = ['kube-ipvs0', 'kube-dummy-if', 'nodelocaldns'];
+const SERVICE_LINKS: readonly string[] = ['kube-dummy-if', 'nodelocaldns'];
+
+/**
+ * Where kube-proxy binds addresses of Services. While a node goes from one to the other they are on both links, and
+ * nobody but IPVS answers on kube-proxy's.
+ */
+const KUBE_PROXY_LINK = 'kube-ipvs0';
 
 /**
  * Whose an address is. A single address on a veth is what several network plugins give the node's end of every pod's
@@ -96,6 +102,7 @@ export function useOf(
   address: IpAddress,
   prefixLength: number,
 ): AddressUse {
+  if (link === KUBE_PROXY_LINK) return 'proxy';
   if (SERVICE_LINKS.includes(link)) return 'service';
   return kind === 'veth' && prefixLength === hostPrefixLength(address) ? 'pod' : 'node';
 }

@@ -121,6 +121,22 @@ const CASES: readonly {
     conflicts: ['Service a/b: 198.51.100.7 is an address of eth0; it is served there and not bound'],
   },
   {
+    name: "binds what is on kube-proxy's link, and keeps what is bound on both",
+    observed: rowsWith({
+      addresses: new Map([ours('198.51.100.8')]),
+      foreignLocal: new Map(
+        ['198.51.100.7', '198.51.100.8'].map((address) => [
+          ip(address),
+          { link: 'kube-ipvs0', use: 'proxy' } as const,
+        ]),
+      ),
+    }),
+    wanted: rowsWith({
+      addresses: new Map([ours('198.51.100.7', 'Service a/b'), ours('198.51.100.8', 'Service a/c')]),
+    }),
+    lines: ['make addAddress address 198.51.100.7 (dev svcplane0) Service a/b'],
+  },
+  {
     name: 'unbinds what another link has now',
     observed: rowsWith({
       addresses: new Map([ours('198.51.100.7')]),

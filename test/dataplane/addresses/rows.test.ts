@@ -19,7 +19,7 @@ describe('canonical(), foreign() and nodeAddressesOf()', () => {
       [ip('192.0.2.10'), { link: 'eth0', use: 'node' }],
       [ip('127.0.0.1'), { link: 'lo', use: 'node' }],
       [ip('fe80::1'), { link: 'eth0', use: 'node' }],
-      [ip('10.96.0.1'), { link: 'kube-ipvs0', use: 'service' }],
+      [ip('10.96.0.1'), { link: 'kube-ipvs0', use: 'proxy' }],
       [ip('10.244.1.1'), { link: 'veth7', use: 'pod' }],
     ]),
   });
@@ -46,7 +46,7 @@ describe('canonical(), foreign() and nodeAddressesOf()', () => {
     { link: 'veth7', kind: 'veth', address: '10.244.1.1', length: 32, use: 'pod' },
     { link: 'veth7', kind: 'veth', address: '2001:db8::1', length: 128, use: 'pod' },
     { link: 'veth7', kind: 'veth', address: '2001:db8::1', length: 64, use: 'node' },
-    { link: 'kube-ipvs0', kind: 'dummy', address: '10.96.0.1', length: 32, use: 'service' },
+    { link: 'kube-ipvs0', kind: 'dummy', address: '10.96.0.1', length: 32, use: 'proxy' },
     { link: 'nodelocaldns', kind: 'dummy', address: '169.254.20.10', length: 32, use: 'service' },
   ])('useOf() calls $address/$length on $link ($kind) one of a $use', ({
     link,
