@@ -1,0 +1,40 @@
+import { compareAddresses, type IpAddress } from '../model/address.ts';
+import type { VirtualServerKey } from '../model/virtual-server.ts';
+import { keyOf } from '../snapshot/canonical.ts';
+import type { Snapshot } from '../snapshot/snapshot.ts';
+import type { KubeProxyTraces } from './leftovers.ts';
+
+/** What it takes to leave a node to a kube-proxy that runs on it again. */
+export interface HandBack {
+  /** ClusterIPs that kube-proxy has not bound: it does not serve the node yet. Sorted. */
+  readonly unserved: readonly IpAddress[];
+  /** Addresses on our link that kube-proxy does not bind as long as they are there. Sorted. */
+  readonly moves: readonly IpAddress[];
+  /** Firewall-mark virtual servers that stay for their connections, with how many these are. */
+  readonly busyMarks: ReadonlyMap<VirtualServerKey, number>;
+}
+
+/**
+ * kube-proxy binds every ClusterIP, wherever else it is, but no external address that another link has. Nothing marks
+ * packets once our table is gone, and connections through a mark live by its virtual server alone.
+ * @param observed virtual servers with owners and connections, and the addresses on our link
+ */
+export function planHandBack(observed: Snapshot, { link }: Pick<KubeProxyTraces, 'link'>): HandBack {
+  const unserved = new Set<IpAddress>();
+  const external = new Set<IpAddress>();
+  const busyMarks = new Map<VirtualServerKey, number>();
+  for (const row of observed.virtualServers) {
+    if (row.owner !== 'svcplane') continue;
+    if (row.address === null) {
+      const connections = row.realServers.reduce((sum, each) => sum + (each.activeConnections ?? 0), 0);
+      if (connections > 0) busyMarks.set(keyOf(row), connections);
+    } else if (row.exposure === 'ClusterIP') {
+      if (!link?.has(row.address)) unserved.add(row.address);
+    } else if (row.exposure !== 'NodePort' && !link?.has(row.address)) external.add(row.address);
+  }
+  return {
+    unserved: [...unserved].sort(compareAddresses),
+    moves: observed.addresses.filter((address) => external.has(address)),
+    busyMarks,
+  };
+}
