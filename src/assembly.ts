@@ -23,6 +23,7 @@ import {
 import type { DesiredState } from './model/desired-state.ts';
 import { compareRejected } from './model/rejected.ts';
 import type { Snapshot } from './snapshot/snapshot.ts';
+import { type ScopedStage, scopedStageOf } from './sync/scoped-stage.ts';
 import { type StageState, stageOf, stageState } from './sync/stage.ts';
 import type { Stages } from './sync/sync-once.ts';
 
@@ -38,6 +39,8 @@ export interface Dataplanes {
   readonly addresses: Dataplane<AddressRows, AddressOp>;
   /** The same, in make order. */
   readonly stages: Stages;
+  /** The same, looked at in part. */
+  readonly scopedStages: readonly ScopedStage[];
 }
 
 /** Wires the dataplanes as configured. */
@@ -49,7 +52,13 @@ export function assembleDataplanes(config: Config, resources: Resources): Datapl
   const ipvs = createIpvsDataplane(resources, { ...config, ipv6: true, defaultScheduler: config.scheduler });
   const addresses = addressesDataplane(resources.links, resources.ledger, config);
   // Rules before servers, servers before their address is local.
-  return { nftables, ipvs, addresses, stages: [stageOf(nftables), stageOf(ipvs), stageOf(addresses)] };
+  return {
+    nftables,
+    ipvs,
+    addresses,
+    stages: [stageOf(nftables), stageOf(ipvs), stageOf(addresses)],
+    scopedStages: [scopedStageOf(nftables), scopedStageOf(ipvs), scopedStageOf(addresses)],
+  };
 }
 
 /** What `snapshot` records as the state of every dataplane; it records no sysctls, which count as right. */

@@ -1,6 +1,7 @@
 import { accessSync, constants, existsSync, readdirSync, readFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { release } from 'node:os';
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { Ability } from './cli/doctor.ts';
 
 /**
@@ -73,4 +74,36 @@ export function directoryAbility(path: string): Ability {
   } catch (error) {
     return { outcome: 'unsupported', reason: error instanceof Error ? error.message : String(error) };
   }
+}
+
+/** @throws Error of one line that names the file */
+export async function readText(path: string): Promise<string> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? String(error.code) : String(error);
+    throw new Error(`Cannot read ${path}: ${code}`, { cause: error });
+  }
+}
+
+/** Waits for a slow reader, and ends quietly when the reader has gone, as of `| head`. */
+export function writeOut(text: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    process.stdout.write(text, (error) => {
+      if (error && 'code' in error && error.code === 'EPIPE') process.exit(0);
+      else if (error) reject(error);
+      else resolve();
+    });
+  });
+}
+
+/** Of this package. */
+export function version(): string {
+  // Sources lie one level below package.json, built files two.
+  const places = ['../package.json', '../../package.json'].map((place) => join(import.meta.dirname, place));
+  const place = places.find((candidate) => existsSync(candidate));
+  const manifest: unknown = place && JSON.parse(readFileSync(place, 'utf8'));
+  return typeof manifest === 'object' && manifest && 'version' in manifest
+    ? String(manifest.version)
+    : 'unknown';
 }

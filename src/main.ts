@@ -1,8 +1,5 @@
 #!/usr/bin/env node
-import { existsSync, readFileSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
 import { hostname, release } from 'node:os';
-import { join } from 'node:path';
 import type { NetlinkSocket } from '../native-bindings/netlink-socket.ts';
 import {
   assembleDataplanes,
@@ -12,9 +9,10 @@ import {
   recordedStates,
   traceRows,
 } from './assembly.ts';
-import type { CliContext, HealthCheckAnswers, NodeAccess } from './cli/context.ts';
+import type { CliContext, ClusterAccess, HealthCheckAnswers, NodeAccess } from './cli/context.ts';
 import type { HostReport } from './cli/doctor.ts';
 import { runCli } from './cli/program.ts';
+import { FactStore } from './cluster/fact-store.ts';
 import { watchManifests } from './cluster/manifest-watch.ts';
 import { readManifests } from './cluster/manifests.ts';
 import type { Config } from './config.ts';
@@ -26,20 +24,27 @@ import { NetlinkFlowKernel } from './dataplane/ipvs/flow-client.ts';
 import type { IpvsKernel } from './dataplane/ipvs/kernel.ts';
 import { readSysctlFile } from './dataplane/ipvs/observe.ts';
 import { IPV6_SYSCTLS, SYSCTLS } from './dataplane/ipvs/sysctls.ts';
-import { EMPTY_LEDGER, type LedgerAccess } from './dataplane/ledger.ts';
+import { EMPTY_LEDGER, type Ledger, type LedgerAccess } from './dataplane/ledger.ts';
 import { lockNode, openLedgerStore } from './dataplane/ledger-store.ts';
 import { LibraryNftablesKernel } from './dataplane/nftables/client.ts';
 import { forwardDrops } from './dataplane/nftables/forward-policy.ts';
 import type { NftablesKernel } from './dataplane/nftables/kernel.ts';
-import { directoryAbility, missingModules, moduleAbility, portsWithoutHairpin } from './host.ts';
+import {
+  directoryAbility,
+  missingModules,
+  moduleAbility,
+  portsWithoutHairpin,
+  readText,
+  version,
+  writeOut,
+} from './host.ts';
 import type { IpAddress } from './model/address.ts';
-import type { DesiredState } from './model/desired-state.ts';
 import { parseScheduler, SCHEDULERS, type Scheduler } from './model/scheduler.ts';
 import { GenlClient } from './netlink/client.ts';
 import { ConntrackClient } from './netlink/conntrack-client.ts';
 import { decodeInfo, getInfo } from './netlink/ipvs-messages.ts';
 import { FamilyNotFoundError, NetlinkRequestError } from './netlink/results.ts';
-import { delayAfter, LISTEN_BACKOFF } from './sync/backoff.ts';
+import { API_BACKOFF, delayAfter, LISTEN_BACKOFF } from './sync/backoff.ts';
 import { drainCheckMs } from './sync/drain-check.ts';
 import { observeStages } from './sync/sync-once.ts';
 
@@ -66,10 +71,12 @@ async function openNode(config: Config, access: 'read' | 'write'): Promise<NodeA
   const kept = resources.move();
   return {
     stages: dataplanes.stages,
+    scopedStages: dataplanes.scopedStages,
     notes: ledger.notes,
     hostAddresses: async (signal) => nodeAddressesOf(await dataplanes.addresses.observe(signal)),
     snapshot: (node, signal) => observeSnapshot(dataplanes, node, signal),
-    watchLinks: (desired, signal) => watchNode(config, dataplanes, desired, signal),
+    watchLinks: (wanted, signal) => watchNode(config, wanted, signal),
+    ledgerCounts: () => ledgerCounts(ledger.read()),
     drainCheckMs: () =>
       drainCheckMs(ledger.read().drains.values(), Date.now(), config.drainTimeoutSeconds * 1000),
     ipvsInfo: async () => readInfo(client),
@@ -80,10 +87,9 @@ async function openNode(config: Config, access: 'read' | 'write'): Promise<NodeA
 /** Listens before it yields for the first time. */
 async function* watchNode(
   config: Config,
-  { addresses }: Dataplanes,
-  desired: () => DesiredState | undefined,
+  wanted: () => ReadonlySet<IpAddress>,
   signal: AbortSignal,
-): AsyncGenerator<void> {
+): AsyncGenerator<'ours' | 'others' | 'listening'> {
   const { NetlinkNotices } = await import('../native-bindings/netlink-notices.ts');
   const { NETLINK_ROUTE } = await import('../native-bindings/netlink-socket.ts');
   // A socket of its own: the package mixes up a dump and another request that run at the same time.
@@ -93,15 +99,41 @@ async function* watchNode(
   if (signal.aborted) return;
   signal.addEventListener('abort', stop);
   using _ = { [Symbol.dispose]: () => signal.removeEventListener('abort', stop) };
-  let known: DesiredState | undefined;
-  let wanted: ReadonlySet<IpAddress> = new Set();
-  yield;
-  yield* watchLinks(notices, links, config.interface, () => {
-    const now = desired();
-    if (now && now !== known) wanted = new Set(addresses.project(now).rows.addresses.keys());
-    known = now;
-    return wanted;
+  yield 'listening';
+  yield* watchLinks(notices, links, config.interface, wanted);
+}
+
+/** @see ClusterAccess */
+async function openCluster(config: Config, nodeName: string): Promise<ClusterAccess> {
+  // Loaded here: files need none of it.
+  const { openApiConnection } = await import('./cluster/api-connection-client.ts');
+  const { watchCluster } = await import('./cluster/api-watch.ts');
+  const connection = await openApiConnection({
+    ...(config.kubeconfig === '' ? {} : { kubeconfig: config.kubeconfig }),
+    ...(config.apiServer === '' ? {} : { server: config.apiServer }),
+    env: process.env,
   });
+  const store = new FactStore(nodeName);
+  const delayMs = (failures: number) => delayAfter(failures, Math.random(), API_BACKOFF);
+  return {
+    store,
+    get server() {
+      return connection.server;
+    },
+    request: (method, path, options) => connection.request(method, path, options),
+    watch: (told, signal) =>
+      watchCluster(connection, store, { nodeName, delayAfter: delayMs, ...told }, signal),
+    [Symbol.dispose]: () => connection[Symbol.dispose](),
+  };
+}
+
+function ledgerCounts(ledger: Ledger): Readonly<Record<string, number>> {
+  return Object.fromEntries(
+    Object.entries(ledger).map(([kind, entries]: [string, { readonly size: number }]) => [
+      kind,
+      entries.size,
+    ]),
+  );
 }
 
 /** Known before a write would be refused for it, so that an idle apply stays without one. */
@@ -224,36 +256,6 @@ async function openHealthChecks(report: (line: string) => void): Promise<HealthC
   return new HealthCheckPorts({ report, retryDelayMs });
 }
 
-async function readText(path: string): Promise<string> {
-  try {
-    return await readFile(path, 'utf8');
-  } catch (error) {
-    const code = error instanceof Error && 'code' in error ? String(error.code) : String(error);
-    throw new Error(`Cannot read ${path}: ${code}`, { cause: error });
-  }
-}
-
-/** Waits for a slow reader, and ends quietly when the reader has gone, as of `| head`. */
-function writeOut(text: string): Promise<void> {
-  return new Promise((resolve, reject) => {
-    process.stdout.write(text, (error) => {
-      if (error && 'code' in error && error.code === 'EPIPE') process.exit(0);
-      else if (error) reject(error);
-      else resolve();
-    });
-  });
-}
-
-function version(): string {
-  // Sources lie one level below package.json, built files two.
-  const places = ['../package.json', '../../package.json'].map((place) => join(import.meta.dirname, place));
-  const place = places.find((candidate) => existsSync(candidate));
-  const manifest: unknown = place && JSON.parse(readFileSync(place, 'utf8'));
-  return typeof manifest === 'object' && manifest && 'version' in manifest
-    ? String(manifest.version)
-    : 'unknown';
-}
-
 const interrupted = new AbortController();
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => interrupted.abort());
 
@@ -262,6 +264,7 @@ const context: CliContext = {
   hostname: hostname(),
   colour: process.stdout.isTTY && process.env.NO_COLOR === undefined,
   signal: interrupted.signal,
+  nowMs: Date.now,
   out: writeOut,
   err: (text) => void process.stderr.write(text),
   readText,
@@ -269,6 +272,7 @@ const context: CliContext = {
   watchManifests,
   openHealthChecks,
   openNode,
+  openCluster,
   recordedStates: (config, snapshot, desired) =>
     recordedStates(unconnected(config), snapshot, desired, Date.now()),
   projectSnapshot: (config, desired) => projectSnapshot(unconnected(config), desired),

@@ -1,3 +1,6 @@
+import type { ApiConnection } from '../cluster/api-connection.ts';
+import type { WatchClusterOptions } from '../cluster/api-watch.ts';
+import type { FactStore } from '../cluster/fact-store.ts';
 import type { SourcedObjects } from '../cluster/manifest-objects.ts';
 import type { Config } from '../config.ts';
 import type { IpAddress } from '../model/address.ts';
@@ -5,6 +8,7 @@ import type { DesiredState } from '../model/desired-state.ts';
 import type { IpvsInfo } from '../snapshot/render-ipvsadm.ts';
 import type { Snapshot } from '../snapshot/snapshot.ts';
 import type { HealthCheckPorts } from '../status/http.ts';
+import type { ScopedStage } from '../sync/scoped-stage.ts';
 import type { StageState } from '../sync/stage.ts';
 import type { Stages } from '../sync/sync-once.ts';
 import type { TraceRows } from '../trace/trace.ts';
@@ -21,6 +25,8 @@ export interface CliContext {
   /** Whether standard output is a terminal that shows colours. */
   readonly colour: boolean;
   readonly signal: AbortSignal;
+  /** Wall clock, ms since the epoch. */
+  nowMs(): number;
   out(text: string): Promise<void>;
   err(text: string): void;
   readText(path: string): Promise<string>;
@@ -33,6 +39,11 @@ export interface CliContext {
   openNode(config: Config, access: 'read' | 'write'): Promise<NodeAccess>;
   /** Yields once before files are read, then whenever they have changed and are to be read again, until aborted. */
   watchManifests(paths: readonly string[], signal: AbortSignal): AsyncGenerator<void>;
+  /**
+   * The API server of the configuration; nothing is asked of it before it is watched.
+   * @throws ApiConfigurationError of one line
+   */
+  openCluster(config: Config, nodeName: string): Promise<ClusterAccess>;
   /** @param report told of each port that can't be had, in one line */
   openHealthChecks(report: (line: string) => void): Promise<HealthCheckAnswers>;
   /** The same dataplanes over a recorded snapshot instead of a kernel. */
@@ -48,19 +59,34 @@ export interface CliContext {
 /** Answers at health check node ports until disposed of. */
 export type HealthCheckAnswers = Pick<HealthCheckPorts, 'update' | 'failures' | typeof Symbol.asyncDispose>;
 
+/** An API server, and what it says. */
+export interface ClusterAccess extends Pick<ApiConnection, 'request' | 'server'>, Disposable {
+  /** Whole after the first yield of `watch`. */
+  readonly store: FactStore;
+  /** See watchCluster. */
+  watch(told: Pick<WatchClusterOptions, 'onState' | 'onCount'>, signal: AbortSignal): AsyncGenerator<void>;
+}
+
 /** This node's kernel, opened for reading and writing. */
 export interface NodeAccess extends AsyncDisposable {
   readonly stages: Stages;
+  /** The same, looked at in part. */
+  readonly scopedStages: readonly ScopedStage[];
   /** Addresses of all links but ours. */
   hostAddresses(signal: AbortSignal): Promise<readonly IpAddress[]>;
   snapshot(node: string, signal: AbortSignal): Promise<Snapshot>;
   /**
-   * Yields once when the host is listened to, then whenever its links and addresses have become other than we want
-   * them, until aborted.
-   * @param desired what is wanted now; undefined before the first sync
+   * Yields once when the host is listened to, then whenever our link (`ours`) or addresses of other links have become
+   * other than they were, or than we want them, until aborted.
+   * @param wanted the addresses that are wanted now
    * @throws Error if the channel to the kernel is broken
    */
-  watchLinks(desired: () => DesiredState | undefined, signal: AbortSignal): AsyncGenerator<void>;
+  watchLinks(
+    wanted: () => ReadonlySet<IpAddress>,
+    signal: AbortSignal,
+  ): AsyncGenerator<'ours' | 'others' | 'listening'>;
+  /** How many objects the ledger has entered as ours, by kind. */
+  ledgerCounts(): Readonly<Record<string, number>>;
   /** When the connections of draining real servers should be looked at again; null if none drains. */
   drainCheckMs(): number | null;
   /** Version and table size, as `ipvsadm -Ln` prints them first. */

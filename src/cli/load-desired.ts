@@ -56,11 +56,18 @@ export function deriveNode(
   context: CliContext,
   config: Config,
   facts: ClusterFacts,
-  host: Required<Pick<DeriveOptions, 'hostAddresses' | 'followHost'>>,
+  host: HostFacts,
 ): Derivation {
+  return derive(facts, nodeContext(facts, deriveOptionsOf(context, config, host)));
+}
+
+/** What is known of the host. */
+export type HostFacts = Required<Pick<DeriveOptions, 'hostAddresses' | 'followHost'>>;
+
+/** What an operator and the host decide about the meaning of Services here. */
+export function deriveOptionsOf(context: CliContext, config: Config, host: HostFacts): DeriveOptions {
   const node = nodeNameOf(config, context);
-  const options = { ...config, ...host, node, nodeAddresses: nonEmpty(config.nodeAddresses) };
-  return derive(facts, nodeContext(facts, options));
+  return { ...config, ...host, node, nodeAddresses: nonEmpty(config.nodeAddresses) };
 }
 
 /** Asked before anything is opened, so that the missing flag is what is said. */

@@ -1,7 +1,6 @@
 import type { Operation } from '../dataplane/dataplane.ts';
 import type { Rejected } from '../model/rejected.ts';
 import type { SyncReport } from '../sync/sync-once.ts';
-import type { Reason } from '../sync/trigger.ts';
 import type { CliContext } from './context.ts';
 import { reportRejected } from './load-desired.ts';
 import { countOperations } from './render-plan.ts';
@@ -20,7 +19,7 @@ export class RunJournal {
   }
 
   /** One line for a sync that has changed something; those operations that failed, and did not before. */
-  synced(rounds: readonly SyncReport[], reasons: ReadonlySet<Reason>): void {
+  synced(rounds: readonly SyncReport[], reasons: ReadonlySet<string>): void {
     const refused = rounds.at(-1)?.refused ?? [];
     const done = rounds.flatMap(({ acknowledged }) => acknowledged);
     const undone = refused.length > 0 ? `, ${refused.length} failed` : '';

@@ -1,46 +1,100 @@
-import type { ClusterFacts } from '../cluster/facts.ts';
 import type { Config } from '../config.ts';
-import type { Derivation } from '../desired/derive.ts';
+import { nodeContext } from '../desired/derive.ts';
+import type { NodeContext } from '../desired/frontends.ts';
+import { type DerivationInput, ServiceIndex } from '../desired/service-index.ts';
 import type { IpAddress } from '../model/address.ts';
 import type { DesiredState } from '../model/desired-state.ts';
+import type { Rejected } from '../model/rejected.ts';
+import type { AuditRecord, GuardRecord, SyncRecord } from '../status/records.ts';
+import { IncrementalSync } from '../sync/incremental.ts';
 import type { SyncOutcome } from '../sync/loop.ts';
-import { isComplete, observeStages, operationsOf, planSync, syncOnce } from '../sync/sync-once.ts';
+import { needsOf } from '../sync/scoped-stage.ts';
+import { observeStages, operationsOf, planSync } from '../sync/sync-once.ts';
 import type { Reason } from '../sync/trigger.ts';
 import type { CliContext, HealthCheckAnswers, NodeAccess } from './context.ts';
-import { deriveNode } from './load-desired.ts';
-import type { RunJournal } from './run-journal.ts';
+import { deriveOptionsOf } from './load-desired.ts';
+import { NodeGuard } from './run-guard.ts';
+import type { FactSource } from './run-sources.ts';
+
+/** Whom syncs are told to. */
+export interface SyncObserver {
+  begun(): void;
+  synced(record: SyncRecord): void;
+  audited(record: AuditRecord): void;
+  /** All that is not served, each time anew. */
+  rejected(rejected: readonly Rejected[]): void;
+  /** @param guard null while nothing is held back */
+  guarded(guard: GuardRecord | null): void;
+}
 
 /** What a sync of `run` works with. */
 export interface RunEnvironment {
   readonly context: CliContext;
-  readonly config: Config;
   readonly node: NodeAccess;
+  readonly source: Pick<FactSource, 'facts' | 'takeChanges'>;
   readonly healthChecks: HealthCheckAnswers;
-  readonly journal: RunJournal;
+  readonly observer: SyncObserver;
 }
+
+/** For these reasons everything is looked at, whatever has changed. */
+const WHOLE: readonly Reason[] = ['start', 'retry', 'audit', 'link notice', 'configuration changed', 'guard'];
+
+/** For these reasons the host's own addresses are read again. */
+const OF_HOST: readonly Reason[] = [...WHOLE, 'address notice'];
 
 /** Makes this node what the facts mean, whenever it is asked to. */
 export class NodeSync {
   readonly #environment: RunEnvironment;
-  #facts: ClusterFacts;
-  #last: { facts: ClusterFacts; addresses: readonly IpAddress[]; derivation: Derivation } | undefined;
+  readonly #guard: NodeGuard;
+  readonly #index: ServiceIndex;
+  readonly #sync: IncrementalSync<DerivationInput>;
+  #config: Config;
+  #hostAddresses: readonly IpAddress[] = [];
+  #context: { readonly value: NodeContext; readonly text: string } | undefined;
+  #foreign: readonly string[] = [];
   #hasSynced = false;
   /** Whether the last sync that was free to change something has left nothing undone. */
   #isRight = false;
 
-  constructor(environment: RunEnvironment, facts: ClusterFacts) {
+  constructor(config: Config, environment: RunEnvironment) {
     this.#environment = environment;
-    this.#facts = facts;
+    this.#config = config;
+    this.#guard = new NodeGuard(config.guard, environment.context.nowMs);
+    const { stages, scopedStages } = environment.node;
+    const index = new ServiceIndex({ needsOf: needsOf(scopedStages) });
+    this.#index = index;
+    this.#sync = new IncrementalSync({
+      stages,
+      scopedStages,
+      source: {
+        derive: (input) => index.derive(input),
+        change: (input, services) => index.change(input, services),
+        get desired() {
+          return index.desired;
+        },
+      },
+      guard: this.#guard,
+    });
   }
 
-  /** From the next sync on. */
-  set facts(facts: ClusterFacts) {
-    this.#facts = facts;
-  }
-
-  /** What the node was, or is being made; undefined before the first sync. */
+  /** What the node was, or is being made; undefined before the first sync. Derived anew where that is needed. */
   get desired(): DesiredState | undefined {
-    return this.#last?.derivation.desired;
+    return this.#index.desired;
+  }
+
+  /** Addresses that are, or will be, local on this node for Services; live. */
+  get localAddresses(): ReadonlySet<IpAddress> {
+    return this.#sync.localAddresses;
+  }
+
+  /** All that is not served, of the input and by the dataplanes. */
+  get rejected(): readonly Rejected[] {
+    return [...this.#index.rejected, ...this.#sync.rejected];
+  }
+
+  /** What of somebody else the last look at everything has seen, by name. */
+  get foreign(): readonly string[] {
+    return this.#foreign;
   }
 
   /** Whether a sync has come to its end, though operations may have failed. */
@@ -48,59 +102,120 @@ export class NodeSync {
     return this.#hasSynced;
   }
 
+  /** From the next sync on, which has to be a whole one. */
+  set config(config: Config) {
+    this.#config = config;
+    this.#guard.options = config.guard;
+  }
+
+  /** What is held back may go with the next sync. @returns whether anything was */
+  releaseGuard(): boolean {
+    return this.#guard.release();
+  }
+
   /** @throws as the dataplanes, where the channel to the kernel is broken or the ledger can't be written */
   async sync(reasons: ReadonlySet<Reason>, signal: AbortSignal): Promise<SyncOutcome> {
-    const { config, node } = this.#environment;
+    const { node, source, observer } = this.#environment;
     const before = this.#isRight;
     this.#isRight = false;
+    observer.begun();
+    const { services, isWhole } = source.takeChanges();
+    let kind: SyncRecord['kind'] = 'whole';
     try {
-      const { desired } = await this.#derive(signal);
-      const isAudit = reasons.size === 1 && reasons.has('audit');
-      if (isAudit && !config.audit.repair) {
-        await this.#audit(desired, signal);
+      const input = { facts: source.facts, context: await this.#contextOf(isWhole, reasons, signal) };
+      const isAudit = reasons.size === 1 && reasons.has('audit') && services.size === 0 && !isWhole;
+      if (isAudit && !this.#config.audit.repair) {
+        await this.#audit(this.#index.derive(input), signal);
         this.#isRight = before;
-      } else this.#isRight = await this.#repair(desired, reasons, signal);
+      } else {
+        const request = {
+          input,
+          changed: services,
+          isWhole: isWhole || WHOLE.some((reason) => reasons.has(reason)),
+          isDrainCheck: reasons.has('drain'),
+        };
+        kind = await this.#repair(request, reasons, isAudit && before, signal);
+      }
       this.#hasSynced = true;
     } finally {
       if (!signal.aborted) this.#answer(this.#isRight);
     }
-    return { isComplete: this.#isRight, drainCheckMs: node.drainCheckMs() };
+    return {
+      isComplete: this.#isRight,
+      isWhole: kind === 'whole',
+      drainCheckMs: node.drainCheckMs(),
+      guardCheckMs: this.#guard.checkMs(),
+    };
   }
 
-  /** Anew only where something has changed, so that the same desired state costs nothing. */
-  async #derive(signal: AbortSignal): Promise<Derivation> {
-    const { context, config, node } = this.#environment;
-    const addresses = await node.hostAddresses(signal);
-    const facts = this.#facts;
-    if (this.#last?.facts === facts && this.#last.addresses.join() === addresses.join()) {
-      return this.#last.derivation;
+  /** The same object again while nothing in it changes: all that was derived in it stays valid. */
+  async #contextOf(
+    isWhole: boolean,
+    reasons: ReadonlySet<Reason>,
+    signal: AbortSignal,
+  ): Promise<NodeContext> {
+    const { context, node, source } = this.#environment;
+    const looksAtHost = OF_HOST.some((reason) => reasons.has(reason));
+    if (this.#context && !isWhole && !looksAtHost) return this.#context.value;
+    if (looksAtHost) this.#hostAddresses = await node.hostAddresses(signal);
+    const host = { hostAddresses: this.#hostAddresses, followHost: true };
+    const { otherNodes, ...rest } = nodeContext(source.facts, deriveOptionsOf(context, this.#config, host));
+    // The facts change in place, and a context must not.
+    const value = { ...rest, otherNodes: new Map(otherNodes) };
+    const text = textOf(value);
+    if (this.#context?.text !== text) this.#context = { value, text };
+    return this.#context.value;
+  }
+
+  async #repair(
+    request: Parameters<IncrementalSync<DerivationInput>['sync']>[0],
+    reasons: ReadonlySet<Reason>,
+    isDriftOnly: boolean,
+    signal: AbortSignal,
+  ): Promise<SyncRecord['kind']> {
+    const { context, observer } = this.#environment;
+    const begunAtMs = context.nowMs();
+    const { kind, rounds, plan, last, isComplete } = await this.#sync.sync(request, signal);
+    this.#isRight = isComplete;
+    if (kind === 'whole') this.#foreign = last.foreign;
+    const endedAtMs = context.nowMs();
+    if (isDriftOnly) {
+      observer.audited({
+        atMs: endedAtMs,
+        ops: operationsOf(plan),
+        isRepaired: true,
+        foreign: this.#foreign,
+      });
     }
-    const derivation = deriveNode(context, config, facts, { hostAddresses: addresses, followHost: true });
-    this.#last = { facts, addresses, derivation };
-    return derivation;
-  }
-
-  async #repair(desired: DesiredState, reasons: ReadonlySet<Reason>, signal: AbortSignal): Promise<boolean> {
-    const { node, journal } = this.#environment;
-    const { rounds, last } = await syncOnce(node.stages, desired, signal);
-    journal.synced(rounds, reasons);
-    journal.rejected([...desired.rejected, ...last.rejected]);
-    journal.drifted([]);
-    return isComplete(rounds.at(-1));
+    observer.synced({ kind, reasons, begunAtMs, endedAtMs, rounds, isComplete });
+    observer.rejected(this.rejected);
+    observer.guarded(this.#guard.record());
+    return kind;
   }
 
   /** Only looks. Drift that is left on purpose is no failure. */
   async #audit(desired: DesiredState, signal: AbortSignal): Promise<void> {
-    const { node, journal } = this.#environment;
-    journal.drifted(operationsOf(planSync(await observeStages(node.stages, signal), desired)));
+    const { context, node, observer } = this.#environment;
+    const plan = planSync(await observeStages(node.stages, signal), desired);
+    this.#foreign = plan.foreign;
+    const ops = operationsOf(plan);
+    observer.audited({ atMs: context.nowMs(), ops, isRepaired: false, foreign: this.#foreign });
   }
 
   #answer(isHealthy: boolean): void {
-    const { config, healthChecks } = this.#environment;
-    if (!this.#last) return;
-    const { desired, context } = this.#last.derivation;
-    const isEverywhere = config.nodePortAddresses !== 'primary' && config.nodePortAddresses.length === 0;
-    const addresses = isEverywhere ? null : context.nodePortAddresses;
-    healthChecks.update({ checks: desired.healthChecks, addresses, isHealthy });
+    const { healthChecks } = this.#environment;
+    if (!this.#context) return;
+    const { nodePortAddresses } = this.#config;
+    const isEverywhere = nodePortAddresses !== 'primary' && nodePortAddresses.length === 0;
+    const addresses = isEverywhere ? null : this.#context.value.nodePortAddresses;
+    healthChecks.update({ checks: this.#index.healthChecks, addresses, isHealthy });
   }
+}
+
+/** Equal text, equal context. */
+function textOf(context: NodeContext): string {
+  return JSON.stringify(context, (_, value: unknown) => {
+    if (value instanceof Map) return [...value];
+    return value instanceof Set ? [...value] : value;
+  });
 }

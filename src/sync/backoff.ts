@@ -11,6 +11,9 @@ export const SYNC_BACKOFF: Backoff = { firstMs: 500, maxMs: 30_000 };
 /** A port is mostly taken by somebody who restarts. */
 export const LISTEN_BACKOFF: Backoff = { firstMs: 500, maxMs: 10_000 };
 
+/** An API server that restarts is back within seconds, and then has all nodes to answer. */
+export const API_BACKOFF: Backoff = { firstMs: 500, maxMs: 30_000 };
+
 /**
  * How long to wait after `failures` attempts that failed, one after the other: twice as long each time, less up to
  * half, so that many nodes do not do it together.

@@ -5,15 +5,19 @@ import { dueAtMs, IDLE, type Reason, type Trigger, withChange, withSync } from '
 export interface SyncOutcome {
   /** Nothing is left undone; else it is tried again. */
   readonly isComplete: boolean;
+  /** Whether everything was looked at, so that an audit would find nothing. */
+  readonly isWhole: boolean;
   /** When connections should be looked at again, in milliseconds from now; null if none is waited for. */
   readonly drainCheckMs: number | null;
+  /** When what the guard holds back may go, in milliseconds from now; null if nothing is held back. */
+  readonly guardCheckMs: number | null;
 }
 
 /** One sync. A throw is a failure that is tried again. */
 export type Sync = (reasons: ReadonlySet<Reason>, signal: AbortSignal) => Promise<SyncOutcome>;
 
 export interface LoopOptions {
-  /** A sync at least this often, in milliseconds; 0 for none without a reason. */
+  /** Everything is looked at at least this often, in milliseconds; 0 for never without a reason. */
   readonly auditIntervalMs: number;
   /** Told of each sync that threw. */
   onError(error: unknown): void;
@@ -70,20 +74,33 @@ export class SyncLoop {
     } catch (error) {
       if (signal.aborted) return;
       this.#options.onError(error);
-      outcome = { isComplete: false, drainCheckMs: null };
+      outcome = { isComplete: false, isWhole: false, drainCheckMs: null, guardCheckMs: null };
     }
-    this.#schedule(outcome);
+    this.#schedule(outcome, reasons);
   }
 
-  /** Every sync looks at everything, so that all that was due is done. */
-  #schedule({ isComplete, drainCheckMs }: SyncOutcome): void {
+  /** A stream of changes must not hold off what is due by time: only what this sync has looked at begins anew. */
+  #schedule(outcome: SyncOutcome, reasons: ReadonlySet<Reason>): void {
     const { auditIntervalMs, random = Math.random } = this.#options;
+    const { isComplete, isWhole, drainCheckMs, guardCheckMs } = outcome;
     const nowMs = performance.now();
-    this.#timers.clear();
     this.#failures = isComplete ? 0 : this.#failures + 1;
-    if (!isComplete) this.#timers.set('retry', nowMs + delayAfter(this.#failures, random(), SYNC_BACKOFF));
-    if (drainCheckMs !== null) this.#timers.set('drain', nowMs + drainCheckMs);
-    if (auditIntervalMs > 0) this.#timers.set('audit', nowMs + auditIntervalMs);
+    this.#set('retry', isComplete ? null : nowMs + delayAfter(this.#failures, random(), SYNC_BACKOFF));
+    const drainAtMs = drainCheckMs === null ? null : nowMs + drainCheckMs;
+    const earlier = isWhole || reasons.has('drain') ? undefined : this.#timers.get('drain');
+    this.#set(
+      'drain',
+      drainAtMs === null || earlier === undefined ? drainAtMs : Math.min(drainAtMs, earlier),
+    );
+    this.#set('guard', guardCheckMs === null ? null : nowMs + guardCheckMs);
+    if (isWhole || reasons.has('audit') || !this.#timers.has('audit')) {
+      this.#set('audit', auditIntervalMs > 0 ? nowMs + auditIntervalMs : null);
+    }
+  }
+
+  #set(reason: Reason, atMs: number | null): void {
+    if (atMs === null) this.#timers.delete(reason);
+    else this.#timers.set(reason, atMs);
   }
 
   /** Until the time is up, somebody asks for a sync, or the end. */

@@ -18,6 +18,8 @@ export interface SyncPlan {
   readonly break: readonly StageOps[];
   /** Conflicts with foreign rows, and rows a dataplane refuses; sorted. */
   readonly rejected: readonly Rejected[];
+  /** Foreign rows that were seen, by name. */
+  readonly foreign: readonly string[];
 }
 
 export type SyncReport = ApplyReport<Operation>;
@@ -78,6 +80,7 @@ function syncPlan(states: readonly StageState[], plans: readonly StagePlan[]): S
     make: plans.map((plan) => plan.make),
     break: plans.map((plan) => plan.break).reverse(),
     rejected: plans.flatMap((plan) => [...plan.conflicts, ...plan.refused]).sort(compareRejected),
+    foreign: states.flatMap((state) => state.foreign()),
   };
 }
 

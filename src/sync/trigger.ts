@@ -1,5 +1,18 @@
 /** Why a sync is due; shown in the log. */
-export type Reason = 'start' | 'files changed' | 'address notice' | 'retry' | 'drain' | 'audit';
+export type Reason =
+  | 'start'
+  | 'cluster changed'
+  | 'files changed'
+  | 'configuration changed'
+  /** A link other than ours has other addresses. */
+  | 'address notice'
+  /** Our link, or what is bound to it, is other than we made it. */
+  | 'link notice'
+  | 'retry'
+  | 'drain'
+  /** What is held back may go. */
+  | 'guard'
+  | 'audit';
 
 /** Changes that wait for their sync. */
 export interface Pending {

@@ -101,6 +101,7 @@ export class CliHarness implements Disposable {
       hostname: this.hostname,
       colour: false,
       signal: this.signal,
+      nowMs: Date.now,
       out: async (text) => {
         out += text;
       },
@@ -112,6 +113,7 @@ export class CliHarness implements Disposable {
       watchManifests: (paths, signal) => watchManifests(paths, signal, { ...WATCH, quietMs: 5 }),
       openHealthChecks: async (report) => new HealthCheckPorts({ report, retryDelayMs: () => 10 }),
       openNode: async (config) => this.#node(config),
+      openCluster: () => Promise.reject(new Error('there is no API server here')),
       recordedStates: (config, snapshot, desired) =>
         recordedStates(this.#dataplanes(config), snapshot, desired, 0),
       projectSnapshot: (config, desired) => projectSnapshot(this.#dataplanes(config), desired),
@@ -132,13 +134,13 @@ export class CliHarness implements Disposable {
     this.#tellLinks();
   }
 
-  async *#linkNews(signal: AbortSignal): AsyncGenerator<void> {
+  async *#linkNews(signal: AbortSignal): AsyncGenerator<'ours' | 'others' | 'listening'> {
     const aborted = new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve()));
     while (!signal.aborted) {
       const told = new Promise<void>((resolve) => {
         this.#tellLinks = resolve;
       });
-      yield;
+      yield 'others';
       await Promise.race([told, aborted]);
     }
   }
@@ -159,6 +161,8 @@ export class CliHarness implements Disposable {
     const dataplanes = this.#dataplanes(config);
     return {
       stages: dataplanes.stages,
+      scopedStages: dataplanes.scopedStages,
+      ledgerCounts: () => ({}),
       notes: [],
       hostAddresses: async (signal: AbortSignal) =>
         nodeAddressesOf(await dataplanes.addresses.observe(signal)),

@@ -1,6 +1,5 @@
 import { describe, expect, it } from 'vitest';
 import type { CliContext, NodeAccess } from '../../src/cli/context.ts';
-import { RunJournal } from '../../src/cli/run-journal.ts';
 import { NodeSync } from '../../src/cli/run-sync.ts';
 import { decodeObjects } from '../../src/cluster/decode.ts';
 import { parseConfig } from '../../src/config.ts';
@@ -19,13 +18,15 @@ class Bench {
   readonly sync: NodeSync;
 
   constructor(config: object) {
-    const context: Pick<CliContext, 'env' | 'hostname' | 'err'> = {
+    const context: Pick<CliContext, 'env' | 'hostname' | 'err' | 'nowMs'> = {
+      nowMs: Date.now,
       env: {},
       hostname: 'n0',
       err: (text) => void this.said.push(text),
     };
-    const node: Pick<NodeAccess, 'stages' | 'hostAddresses' | 'drainCheckMs'> = {
+    const node: Pick<NodeAccess, 'stages' | 'scopedStages' | 'hostAddresses' | 'drainCheckMs'> = {
       stages: [this.#stage()],
+      scopedStages: [],
       hostAddresses: async () => [],
       drainCheckMs: () => null,
     };
@@ -34,13 +35,23 @@ class Bench {
       failures: () => [],
       [Symbol.asyncDispose]: async () => undefined,
     };
-    const whole = context as CliContext;
-    const journal = new RunJournal(whole);
-    const parsed = parseConfig(config, 'test');
-    this.sync = new NodeSync(
-      { context: whole, config: parsed, node: node as NodeAccess, healthChecks, journal },
-      decodeObjects([service()], 'n0'),
-    );
+    const facts = decodeObjects([service()], 'n0');
+    this.sync = new NodeSync(parseConfig(config, 'test'), {
+      context: context as CliContext,
+      node: node as NodeAccess,
+      source: { facts, takeChanges: () => ({ services: new Set<string>(), isWhole: false, triggers: [] }) },
+      healthChecks,
+      observer: {
+        begun: () => undefined,
+        synced: ({ rounds, isComplete }) => {
+          const done = rounds.flatMap(({ acknowledged }) => acknowledged).length;
+          this.said.push(`${done} done, ${isComplete ? 'complete' : 'incomplete'}`);
+        },
+        audited: ({ ops }) => void this.said.push(`${ops.length} found`),
+        rejected: () => undefined,
+        guarded: () => undefined,
+      },
+    });
   }
 
   async run(...reasons: readonly Reason[]): Promise<boolean> {
@@ -67,6 +78,7 @@ class Bench {
       canonical: () => '',
       foreign: () => [],
       drainingAddresses: () => new Set<never>(),
+      deletions: () => ({ ours: 0, unwanted: 0 }),
       unwanted: () => undefined,
       plan: () => plan,
       teardown: () => plan,
@@ -82,7 +94,7 @@ describe('NodeSync.sync()', () => {
     bench.refuses = false;
     expect(await bench.run('retry')).toBe(true);
     expect(bench.healthy).toEqual([false, true]);
-    expect(bench.said.join('')).toBe('failed: no\nsynced: 1 added, 0 changed, 0 deleted (retry)\n');
+    expect(bench.said).toEqual(['0 done, incomplete', '1 done, complete']);
   });
 
   it('does not take an audit that repairs nothing for a success', async () => {

@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { type LoopOptions, SyncLoop, type SyncOutcome } from '../../src/sync/loop.ts';
 import type { Reason } from '../../src/sync/trigger.ts';
 
-const DONE: SyncOutcome = { isComplete: true, drainCheckMs: null };
+const DONE: SyncOutcome = { isComplete: true, isWhole: true, drainCheckMs: null, guardCheckMs: null };
 
 /** A loop whose syncs are written down as `time reasons`, with a clock that the test moves. */
 class Bench {

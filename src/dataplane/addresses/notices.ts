@@ -18,6 +18,16 @@ export interface OurLink {
   readonly addresses: ReadonlySet<IpAddress>;
 }
 
+/** What is other than we made it, or than it was: our link and what is bound to it, or addresses of other links. */
+export type LinkNews = 'ours' | 'others';
+
+/** @returns null for what is no news; see {@link isNews} */
+export function newsOf(notice: LinkNotice, ours: OurLink): LinkNews | null {
+  if (!isNews(notice, ours)) return null;
+  const isAddress = notice.notice === 'addressAdded' || notice.notice === 'addressRemoved';
+  return isAddress && notice.address.linkIndex !== ours.index ? 'others' : 'ours';
+}
+
 /**
  * Whether a notice tells of something that we do not want already, so that looking again is worth it. Our own changes
  * are no news, whoever's process id they bear (IPv6 addresses bear none): they are what we want. Nor is anything about

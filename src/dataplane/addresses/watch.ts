@@ -1,6 +1,6 @@
 import type { IpAddress } from '../../model/address.ts';
 import type { LinkKernel } from './kernel.ts';
-import { indexAfter, isNews, type OurLink } from './notices.ts';
+import { indexAfter, type LinkNews, newsOf, type OurLink } from './notices.ts';
 import { noticesIn } from './wire.ts';
 
 /** The multicast groups whose notices are read here. @see include/uapi/linux/rtnetlink.h RTNLGRP_* */
@@ -16,7 +16,7 @@ export interface NoticeSource {
 
 /**
  * Yields whenever the links or their addresses have become other than we made them, once for all that was told in one
- * datagram, and when notices were lost. Ends when the source is disposed of.
+ * datagram, and when notices were lost, which may have been of our link. Ends when the source is disposed of.
  * @param name of our link
  * @param wanted the addresses that we want bound to it now
  * @throws what the source and the kernel throw when their channel is broken
@@ -26,22 +26,22 @@ export async function* watchLinks(
   kernel: Pick<LinkKernel, 'link'>,
   name: string,
   wanted: () => ReadonlySet<IpAddress>,
-): AsyncGenerator<void> {
+): AsyncGenerator<LinkNews> {
   // Loaded here, as by the client: whoever never watches pays nothing.
   const netlink = await import('netlink');
   let index = (await kernel.link(name))?.index;
   for (let told = await source.next(); told !== undefined; told = await source.next()) {
     if (!('bytes' in told)) {
       index = (await kernel.link(name))?.index;
-      yield;
+      yield 'ours';
       continue;
     }
-    let news = false;
+    let news: LinkNews | null = null;
     for (const notice of noticesIn(netlink, told.bytes)) {
       const ours: OurLink = { name, index, addresses: wanted() };
-      if (isNews(notice, ours)) news = true;
+      if (news !== 'ours') news = newsOf(notice, ours) ?? news;
       index = indexAfter(notice, ours);
     }
-    if (news) yield;
+    if (news) yield news;
   }
 }
