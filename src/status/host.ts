@@ -1,0 +1,67 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { performance } from 'node:perf_hooks';
+
+/** What this process costs, at one moment. */
+export interface ProcessFigures {
+  readonly cpuSeconds: number;
+  readonly residentBytes: number;
+  readonly heapUsedBytes: number;
+  /** null where the limit or the descriptors can't be read */
+  readonly openFiles: number | null;
+  readonly maxFiles: number | null;
+  /** How much later than it should a timer ran just now. */
+  readonly eventLoopLagSeconds: number;
+  /** Share of the time since the last look in which the event loop was busy, 0 to 1. */
+  readonly eventLoopUtilization: number;
+}
+
+/** When this process began, ms since the epoch. */
+export function processStartMs(): number {
+  return performance.timeOrigin;
+}
+
+/** A reader of the figures, which remembers its last look. */
+export function processFigures(): () => Promise<ProcessFigures> {
+  let before = performance.eventLoopUtilization();
+  return async () => {
+    const lagMs = await eventLoopLagMs();
+    const now = performance.eventLoopUtilization();
+    const { utilization } = performance.eventLoopUtilization(now, before);
+    before = now;
+    const { user, system } = process.cpuUsage();
+    const { rss, heapUsed } = process.memoryUsage();
+    return {
+      cpuSeconds: (user + system) / 1e6,
+      residentBytes: rss,
+      heapUsedBytes: heapUsed,
+      openFiles: openFiles(),
+      maxFiles: maxFiles(),
+      eventLoopLagSeconds: lagMs / 1000,
+      eventLoopUtilization: utilization,
+    };
+  };
+}
+
+/** Sampled, for a histogram of all delays would wake an idle process a hundred times a second. */
+async function eventLoopLagMs(): Promise<number> {
+  const asked = performance.now();
+  await new Promise((resolve) => setImmediate(resolve));
+  return performance.now() - asked;
+}
+
+function openFiles(): number | null {
+  try {
+    return readdirSync('/proc/self/fd').length;
+  } catch {
+    return null; // no /proc: said by leaving the metric out
+  }
+}
+
+function maxFiles(): number | null {
+  try {
+    const [, limit] = /^Max open files +(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8')) ?? [];
+    return limit === undefined ? null : Number(limit);
+  } catch {
+    return null; // as above
+  }
+}
