@@ -38,12 +38,13 @@ afterEach(async () => {
 /** What a verb prints, asking the socket that the configuration names. */
 async function printed(verb: Verb, given: Record<string, string> = {}, ...args: string[]): Promise<string> {
   let out = '';
-  const context: Pick<CliContext, 'env' | 'signal' | 'out' | 'readText'> = {
+  const context: Pick<CliContext, 'env' | 'signal' | 'out' | 'err' | 'readText'> = {
     env: {},
     signal: new AbortController().signal,
     out: async (text) => {
       out += text;
     },
+    err: () => undefined,
     readText: async () => `socket: ${socket}`,
   };
   const name = { svcplaneConfig: 'config.yaml' };
