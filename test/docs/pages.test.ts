@@ -62,7 +62,7 @@ describe('docs/configuration.md', () => {
 
   it('says "no effect yet" of no key that the code reads', () => {
     const code = globSync('src/**/*.ts', { cwd: ROOT })
-      .filter((file) => !['src/config.ts', 'src/cli/setting-table.ts'].includes(file))
+      .filter((file) => !['src/config.ts', 'src/cli/setting-table.ts', 'src/cli/reload.ts'].includes(file))
       .map((file) => source(file).replaceAll(/\/\*[\s\S]*?\*\/|\/\/.*$/gm, ''))
       .join('\n');
     const idle = keys.filter(({ key }) => rowOf(key)[4]?.startsWith('**no effect yet**'));
