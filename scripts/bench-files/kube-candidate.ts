@@ -12,9 +12,10 @@ import {
   writeEndpoints,
 } from '../../test/kernel/kube/load.ts';
 import { processesStarted, processMemory, processorSeconds } from '../../test/kernel/kube/measure.ts';
-import { createProxy, lastSyncMs, type ServiceProxy } from './kube-candidates.ts';
+import { createProxy, type ServiceProxy } from './kube-candidates.ts';
 import type { Figures, Result, Task } from './kube-figures.ts';
 import type { KernelView } from './kube-views.ts';
+import { LimitError, nullAtLimit, seenInTime, syncAfter } from './kube-wait.ts';
 import { countDatagrams, straceTo } from './netlink-count.ts';
 
 /**
@@ -37,11 +38,6 @@ const limitMs = task.limitSeconds * 1000;
 const figures: { -readonly [Key in keyof Figures]: Figures[Key] } = {};
 const content = clusterContent(task);
 
-/** It has not got there in time, so that what builds on it cannot be measured. */
-class LimitError extends Error {
-  override readonly name = 'LimitError';
-}
-
 async function measure(api: ApiClient, proxy: ServiceProxy, view: KernelView): Promise<void> {
   let daemon = await measureColdStart(proxy, view);
   try {
@@ -57,7 +53,7 @@ async function measure(api: ApiClient, proxy: ServiceProxy, view: KernelView): P
       daemon = await measureNetlink(api, proxy, view);
       await daemon.stop();
       daemon = await proxy.start();
-      await syncAfter(Date.now());
+      await syncAfter(Date.now(), limitMs);
     }
     // The last, for it may take longer than anybody waits.
     await measureBurst(api, daemon, view);
@@ -77,7 +73,7 @@ async function measureColdStart(proxy: ServiceProxy, view: KernelView): Promise<
   const isFull = () =>
     view.isFull(task.services + OTHER_SERVERS, task.services * task.endpoints + OTHER_SERVERS);
   const tableSeen = view.isCostly ? undefined : pollUntil(isFull, { intervalMs: 10, timeoutMs: limitMs });
-  const synced = syncAfter(0);
+  const synced = syncAfter(0, limitMs);
   if (tableSeen) figures.coldTableMs = since(startMs, await tableSeen);
   figures.coldSyncMs = since(startMs, await synced);
   if (figures.coldSyncMs === null) {
@@ -147,26 +143,31 @@ async function measureRollingUpdate(api: ApiClient, { pid }: Daemon, view: Kerne
   const [{ slices, clusterIPs } = { slices: [], clusterIPs: [] }] = service;
   const [clusterIP = ''] = clusterIPs;
   const seen = (addresses: readonly string[]) =>
-    seenInTime(view, () => view.serves(clusterIP, addresses), 'the rolling Service has not come');
+    seenInTime(view, () => view.serves(clusterIP, addresses), {
+      limitMs,
+      failure: 'the rolling Service has not come',
+    });
   await createContent(api, service);
-  await seen(addressesOf(slices));
-
-  const seconds = processorSeconds(pid);
-  const updates = slices.map((slice, s) => {
-    const fresh = slice.endpoints.map((_, i) => endpointObject(ROLLING_SERVICE, 1000 + 100 * s + i));
-    return { slice, fresh, steps: rollingUpdate(slice.endpoints, fresh, 10) };
-  });
-  for (const { slice, steps } of updates) {
-    for (const step of steps) {
-      await writeEndpoints(api, slice, step);
-      await sleep(BETWEEN_STEPS_MS);
+  try {
+    await seen(addressesOf(slices));
+    const seconds = processorSeconds(pid);
+    const updates = slices.map((slice, s) => {
+      const fresh = slice.endpoints.map((_, i) => endpointObject(ROLLING_SERVICE, 1000 + 100 * s + i));
+      return { slice, fresh, steps: rollingUpdate(slice.endpoints, fresh, 10) };
+    });
+    for (const { slice, steps } of updates) {
+      for (const step of steps) {
+        await writeEndpoints(api, slice, step);
+        await sleep(BETWEEN_STEPS_MS);
+      }
     }
+    const writtenMs = performance.now() - BETWEEN_STEPS_MS;
+    const fresh = updates.flatMap((update) => update.fresh.flatMap(({ addresses }) => addresses));
+    figures.rollingMs = await nullAtLimit(seen(fresh).then((seenMs) => Math.max(0, seenMs - writtenMs)));
+    figures.rollingSeconds = processorSeconds(pid) - seconds;
+  } finally {
+    await deleteContent(api, service);
   }
-  const writtenMs = performance.now();
-  const seenMs = await seen(updates.flatMap(({ fresh }) => fresh.flatMap(({ addresses }) => addresses)));
-  figures.rollingMs = BETWEEN_STEPS_MS + seenMs - writtenMs;
-  figures.rollingSeconds = processorSeconds(pid) - seconds;
-  await deleteContent(api, service);
 }
 
 async function measureBurst(api: ApiClient, { pid }: Daemon, view: KernelView): Promise<void> {
@@ -178,14 +179,11 @@ async function measureBurst(api: ApiClient, { pid }: Daemon, view: KernelView): 
   await createContent(api, burst);
   const writtenMs = performance.now();
   const isFull = async () => view.isFull(services, (task.services + task.burst) * endpoints + OTHER_SERVERS);
+  const seen = seenInTime(view, isFull, { limitMs, failure: 'the burst has not come' });
   try {
-    const seenMs = await seenInTime(view, isFull, 'the burst has not come');
     // It may have come while the last acknowledgement was on its way.
-    figures.burstMs = Math.max(0, seenMs - writtenMs);
+    figures.burstMs = await nullAtLimit(seen.then((seenMs) => Math.max(0, seenMs - writtenMs)));
     figures.burstSeconds = processorSeconds(pid) - seconds;
-  } catch (error) {
-    if (!(error instanceof LimitError)) throw error;
-    figures.burstMs = null;
   } finally {
     await deleteContent(api, burst);
   }
@@ -196,7 +194,7 @@ async function measureRestart(proxy: ServiceProxy): Promise<Daemon> {
   const startedMs = Date.now();
   const startMs = performance.now();
   const daemon = await proxy.start();
-  figures.restartSyncMs = since(startMs, await syncAfter(startedMs));
+  figures.restartSyncMs = since(startMs, await syncAfter(startedMs, limitMs));
   figures.restartSeconds = processorSeconds(daemon.pid);
   return daemon;
 }
@@ -206,7 +204,7 @@ async function measureNetlink(api: ApiClient, proxy: ServiceProxy, view: KernelV
   const file = `/tmp/bench-strace-${process.pid}`;
   const startedMs = Date.now();
   const daemon = await proxy.start(straceTo(file));
-  if ((await syncAfter(startedMs)) === undefined) throw new LimitError('no sync under strace');
+  if ((await syncAfter(startedMs, limitMs)) === undefined) throw new LimitError('no sync under strace');
   await settle();
   const atStart = countDatagrams(file);
   figures.restartDatagrams = atStart;
@@ -216,34 +214,6 @@ async function measureNetlink(api: ApiClient, proxy: ServiceProxy, view: KernelV
   figures.changeDatagrams = (countDatagrams(file) - atStart) / 2;
   rmSync(file);
   return daemon;
-}
-
-/** Until a sync later than this, in milliseconds since the epoch. @returns when it was, as `performance.now()` */
-async function syncAfter(afterMs: number): Promise<number | undefined> {
-  let atMs = 0;
-  const isSo = async () => {
-    atMs = (await lastSyncMs()) ?? 0;
-    return atMs > afterMs;
-  };
-  const seenMs = await pollUntil(isSo, { intervalMs: 50, timeoutMs: limitMs });
-  return seenMs === undefined ? undefined : atMs - performance.timeOrigin;
-}
-
-/** @returns when it was so: where looking costs much, the end of the sync after which it was */
-async function seenInTime(view: KernelView, isSo: () => Promise<boolean>, failure: string): Promise<number> {
-  if (!view.isCostly) {
-    const seenMs = await pollUntil(isSo, { intervalMs: 5, timeoutMs: limitMs });
-    if (seenMs === undefined) throw new LimitError(failure);
-    return seenMs;
-  }
-  const deadline = performance.now() + limitMs;
-  for (let afterMs = 0; performance.now() < deadline; ) {
-    const seenMs = await syncAfter(afterMs);
-    if (seenMs === undefined) break;
-    if (await isSo()) return seenMs;
-    afterMs = seenMs + performance.timeOrigin;
-  }
-  throw new LimitError(failure);
 }
 
 /** Whatever a change still entails is over by then, if it is ever. */
