@@ -143,3 +143,19 @@ function loopbackRanges({ nodePortAddresses: wanted }: DeriveOptions): readonly 
       LOOPBACK.some((address) => cidrContains(range, address)),
   );
 }
+
+/** The meaning of Services whose own meanings are known. */
+export function deriveFrom(
+  perService: ReadonlyMap<string, DerivedService>,
+  context: NodeContext,
+  rejected: readonly Rejected[],
+) {
+  const services = new Map<string, ServiceFacts>();
+  const slices = new Map<string, readonly EndpointSliceFacts[]>();
+  for (const [name, derived] of perService) {
+    services.set(name, derived.service);
+    slices.set(name, derived.slices);
+  }
+  const facts = { services, slices, node: null, otherNodes: new Map(), serviceCIDRs: [], rejected };
+  return derive(facts, context, { context, perService });
+}

@@ -1,11 +1,11 @@
-import type { ClusterFacts, EndpointSliceFacts, ServiceFacts } from '../cluster/facts.ts';
+import type { ClusterFacts } from '../cluster/facts.ts';
 import type { DesiredState, HealthCheck } from '../model/desired-state.ts';
 import { compareRejected, compareText, type Rejected } from '../model/rejected.ts';
 import type { VirtualServer } from '../model/virtual-server.ts';
 import { Claimants } from './claimants.ts';
-import { type DerivedService, derive, deriveService } from './derive.ts';
+import { type DerivedService, derive, deriveFrom, deriveService } from './derive.ts';
 import type { NodeContext } from './frontends.ts';
-import { ServiceResources } from './service-resources.ts';
+import { ServiceResources, type Transition } from './service-resources.ts';
 
 /** What Services mean depends on. */
 export interface DerivationInput {
@@ -40,12 +40,6 @@ const MAX_SERVICES = 1000;
 /** Where there are few Services, all of them may be looked at; where there are many, so many of them. */
 const MIN_SERVICES = 100;
 const MAX_SHARE = 0.25;
-
-/** What becomes of one Service; undefined where there is none. */
-interface Transition {
-  readonly before: DerivedService | undefined;
-  readonly after: DerivedService | undefined;
-}
 
 type Transitions = ReadonlyMap<string, Transition>;
 
@@ -149,7 +143,7 @@ export class ServiceIndex {
     return this.#allRejected;
   }
 
-  /** The named Services and all that share something with them, and so on; null if they are too many. */
+  /** The named Services and all that may change with them; null if they are too many. */
   #transitionsOf(
     names: Iterable<string>,
     facts: ClusterFacts,
@@ -164,20 +158,40 @@ export class ServiceIndex {
       const after = service && deriveService(name, service, facts, context, previous);
       if (before || after) transitions.set(name, { before, after });
     }
+    const changed = [...transitions].filter(([, { before, after }]) => before !== after);
+    // Those that are about to change must see each other, too.
+    for (const [name, { after }] of changed) if (after) resources.claim(name, after);
+    if (this.#addNeighbours(transitions, new Set(changed.map(([name]) => name)), resources))
+      return transitions;
+    for (const [name, { before, after }] of changed) {
+      if (after) resources.release(name, after);
+      if (before) resources.claim(name, before);
+    }
+    return null;
+  }
+
+  /** @returns false if there are too many */
+  #addNeighbours(
+    transitions: Map<string, Transition>,
+    met: Set<string>,
+    resources: ServiceResources,
+  ): boolean {
     const { maxServices = MAX_SERVICES } = this.#options;
     const most = Math.min(maxServices, Math.max(MIN_SERVICES, MAX_SHARE * this.#services.size));
-    // What is added while the map is walked is walked, too.
-    for (const { before, after } of transitions.values()) {
-      if (transitions.size > most) return null;
-      for (const derived of before === after ? [before] : [before, after]) {
-        if (!derived) continue;
-        for (const name of resources.neighbours(derived)) {
-          const unchanged = this.#services.get(name);
-          if (!transitions.has(name)) transitions.set(name, { before: unchanged, after: unchanged });
+    // What is added while the set is walked is walked, too.
+    for (const name of met) {
+      const transition = transitions.get(name);
+      if (transitions.size > most) return false;
+      if (!transition) continue;
+      for (const neighbour of resources.neighbours(name, transition)) {
+        const unchanged = this.#services.get(neighbour.name);
+        if (!transitions.has(neighbour.name)) {
+          transitions.set(neighbour.name, { before: unchanged, after: unchanged });
         }
+        if (neighbour.isRival) met.add(neighbour.name);
       }
     }
-    return transitions.size > most ? null : transitions;
+    return transitions.size <= most;
   }
 
   /** For each need one Service outside of `transitions` that has it, if there is one. */
@@ -209,6 +223,7 @@ export class ServiceIndex {
     for (const [name, { before, after }] of transitions) {
       if (before === after) continue;
       if (before) resources.delete(name, before);
+      else if (after) resources.release(name, after);
       if (after) resources.add(name, after);
       if (after) this.#services.set(name, after);
       else this.#services.delete(name);
@@ -263,22 +278,6 @@ export class ServiceIndex {
   #neededText(): string {
     return [...this.#needs.things()].sort().join();
   }
-}
-
-/** The meaning of Services whose own meanings are known. */
-function deriveFrom(
-  perService: ReadonlyMap<string, DerivedService>,
-  context: NodeContext,
-  rejected: readonly Rejected[],
-) {
-  const services = new Map<string, ServiceFacts>();
-  const slices = new Map<string, readonly EndpointSliceFacts[]>();
-  for (const [name, derived] of perService) {
-    services.set(name, derived.service);
-    slices.set(name, derived.slices);
-  }
-  const facts = { services, slices, node: null, otherNodes: new Map(), serviceCIDRs: [], rejected };
-  return derive(facts, context, { context, perService });
 }
 
 /** What is rejected in `desired` beyond what `facts` say. */

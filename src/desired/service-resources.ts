@@ -6,15 +6,29 @@ import type { DerivedService } from './derive.ts';
 import type { NodeContext } from './frontends.ts';
 import { MARKS, preferredMark } from './marks.ts';
 
+/** What becomes of one Service; undefined where there is none. */
+export interface Transition {
+  readonly before: DerivedService | undefined;
+  readonly after: DerivedService | undefined;
+}
+
+/** A Service that another one meets. */
+export interface Neighbour {
+  readonly name: string;
+  /** Whether its own rows may change with those of the other, or only what the two have in common. */
+  readonly isRival: boolean;
+}
+
 /**
- * What Services have in common: nobody's rows follow from a Service that shares none of these with it. Frontends,
- * which one of several gets; addresses, which are local while one has them; endpoints on this node, for the rules know
- * them by address alone.
+ * What Services have in common: the rows of one follow from no Service that shares none of this with it. Frontends,
+ * which one of several gets; addresses, which are local while somebody has them; endpoints on this node, for the rules
+ * know them by address alone.
  */
 export class ServiceResources {
   readonly #context: NodeContext;
   readonly #frontends = new Claimants<VirtualServerKey>();
-  readonly #addresses = new Claimants<IpAddress>();
+  readonly #clusterIPs = new Claimants<IpAddress>();
+  readonly #externalAddresses = new Claimants<IpAddress>();
   readonly #endpoints = new Claimants<IpAddress>();
   /** How many frontends prefer each mark. */
   readonly #marks = new Map<number, number>();
@@ -26,31 +40,59 @@ export class ServiceResources {
   }
 
   add(name: string, derived: DerivedService): void {
-    for (const virtualServer of derived.frontends.virtualServers) {
-      this.#frontends.add(virtualServer.key, name);
-      if (isAddressShared(virtualServer)) this.#addresses.add(virtualServer.address, name);
-      for (const address of this.#localEndpoints(virtualServer)) this.#endpoints.add(address, name);
-    }
+    this.claim(name, derived);
     this.#count(derived, 1);
   }
 
   /** @param derived as it was added */
   delete(name: string, derived: DerivedService): void {
-    for (const { key, address, realServers, insideRealServers } of derived.frontends.virtualServers) {
-      this.#frontends.delete(key, name);
-      this.#addresses.delete(address, name);
-      for (const endpoint of realServers) this.#endpoints.delete(endpoint.address, name);
-      for (const endpoint of insideRealServers ?? []) this.#endpoints.delete(endpoint.address, name);
-    }
+    this.release(name, derived);
     this.#count(derived, -1);
   }
 
-  /** The Services that share something with `derived`, itself included if it was added; some more than once. */
-  *neighbours({ frontends }: DerivedService): Generator<string> {
-    for (const virtualServer of frontends.virtualServers) {
-      yield* this.#frontends.of(virtualServer.key);
-      if (isAddressShared(virtualServer)) yield* this.#addresses.of(virtualServer.address);
-      for (const address of this.#localEndpoints(virtualServer)) yield* this.#endpoints.of(address);
+  /** Makes a Service known to its neighbours, beside what it has claimed before. */
+  claim(name: string, derived: DerivedService): void {
+    for (const virtualServer of derived.frontends.virtualServers) {
+      const { key, exposure, address } = virtualServer;
+      this.#frontends.add(key, name);
+      if (exposure === 'ClusterIP') this.#clusterIPs.add(address, name);
+      else if (isAddressShared(virtualServer)) this.#externalAddresses.add(address, name);
+    }
+    for (const address of this.#localEndpoints(derived)) this.#endpoints.add(address, name);
+  }
+
+  /** The inverse of {@link claim}; what others of its claims have in common with these goes, too. */
+  release(name: string, derived: DerivedService): void {
+    for (const { key, address } of derived.frontends.virtualServers) {
+      this.#frontends.delete(key, name);
+      this.#clusterIPs.delete(address, name);
+      this.#externalAddresses.delete(address, name);
+    }
+    for (const address of this.#localEndpoints(derived)) this.#endpoints.delete(address, name);
+  }
+
+  /**
+   * The Services that share what changes with one, some more than once. Where somebody else asks for its frontends,
+   * or it is itself one that has been met by another, all that it has may change.
+   * @param transition both claimed; without a difference, of a Service that another one meets
+   */
+  *neighbours(name: string, { before, after }: Transition): Generator<Neighbour> {
+    const states = [...new Set([before, after])].filter((derived) => derived !== undefined);
+    let isMet = before === after;
+    for (const rival of states.flatMap((derived) => [...this.#rivals(derived)])) {
+      if (rival === name) continue;
+      isMet = true;
+      yield { name: rival, isRival: true };
+    }
+    for (const address of new Set(changes(before, after, isMet, sharedAddresses).values())) {
+      for (const claimants of [this.#clusterIPs, this.#externalAddresses]) {
+        for (const other of claimants.of(address)) yield { name: other, isRival: true };
+      }
+    }
+    const endpoints = (derived: DerivedService) =>
+      Array.from(this.#localEndpoints(derived), (address) => [address, address] as const);
+    for (const address of changes(before, after, isMet, endpoints).values()) {
+      for (const other of this.#endpoints.of(address)) yield { name: other, isRival: false };
     }
   }
 
@@ -75,6 +117,14 @@ export class ServiceResources {
     return this.#nodePorts > 0;
   }
 
+  /** Who may win or lose a frontend to `derived`, itself included. */
+  *#rivals({ frontends }: DerivedService): Generator<string> {
+    for (const { key, exposure, address } of frontends.virtualServers) {
+      yield* this.#frontends.of(key);
+      if (exposure === 'ExternalIP') yield* this.#clusterIPs.of(address);
+    }
+  }
+
   #count({ service, frontends }: DerivedService, by: 1 | -1): void {
     for (const { exposure, bindAddress } of frontends.virtualServers) {
       if (exposure === 'ClusterIP' && !bindAddress) this.#ownClusterIPs += by;
@@ -88,14 +138,40 @@ export class ServiceResources {
     }
   }
 
-  *#localEndpoints({ realServers, insideRealServers }: VirtualServer): Generator<IpAddress> {
+  #localEndpoints({ frontends }: DerivedService): ReadonlySet<IpAddress> {
     const { node } = this.#context.podRanges;
-    for (const endpoints of [realServers, insideRealServers ?? []]) {
-      for (const { address, local } of endpoints) {
-        if (local || node.some((range) => cidrContains(range, address))) yield address;
+    const addresses = new Set<IpAddress>();
+    for (const { realServers, insideRealServers } of frontends.virtualServers) {
+      for (const { address, local } of [...realServers, ...(insideRealServers ?? [])]) {
+        if (local || node.some((range) => cidrContains(range, address))) addresses.add(address);
       }
     }
+    return addresses;
   }
+}
+
+/** What only one of two states has; all that either has if `isAll`. */
+function changes<Thing>(
+  before: DerivedService | undefined,
+  after: DerivedService | undefined,
+  isAll: boolean,
+  thingsOf: (derived: DerivedService) => Iterable<readonly [string, Thing]>,
+): ReadonlyMap<string, Thing> {
+  const had = new Map(before && thingsOf(before));
+  const has = before === after ? had : new Map(after && thingsOf(after));
+  if (isAll) return new Map([...had, ...has]);
+  const changed = [...had].filter(([text]) => !has.has(text));
+  return new Map([...changed, ...[...has].filter(([text]) => !had.has(text))]);
+}
+
+/** By address, and what it is used for. */
+function sharedAddresses({ frontends }: DerivedService): readonly (readonly [string, IpAddress])[] {
+  return frontends.virtualServers
+    .filter(isAddressShared)
+    .map(({ address, exposure, bindAddress }) => [
+      `${address} ${exposure === 'ClusterIP'} ${bindAddress}`,
+      address,
+    ]);
 }
 
 /** The node's own addresses stay whoever has frontends there, and many Services may: they share no more than ports. */

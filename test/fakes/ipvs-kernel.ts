@@ -55,9 +55,9 @@ export class FakeIpvsKernel implements IpvsKernel {
   async read(identities: readonly VirtualServerIdentity[], signal: AbortSignal): Promise<KernelState> {
     signal.throwIfAborted();
     this.reads += identities.length;
-    const keys = new Set(identities.map(virtualServerKey));
+    const found = identities.flatMap((identity) => this.#services.get(virtualServerKey(identity)) ?? []);
     return {
-      virtualServers: this.table().filter(({ identity }) => keys.has(virtualServerKey(identity))),
+      virtualServers: found.map(kernelRow),
       unavailableSchedulers: new Set(this.#unavailable),
     };
   }
@@ -101,11 +101,7 @@ export class FakeIpvsKernel implements IpvsKernel {
 
   /** What is there, oldest first. */
   table(): readonly KernelVirtualServer[] {
-    return Array.from(this.#services.values(), ({ identity, config, realServers }) => ({
-      identity,
-      config,
-      realServers: [...realServers.values()],
-    }));
+    return Array.from(this.#services.values(), kernelRow);
   }
 
   /** Sets the open connections of a real server, as traffic does. */
@@ -153,6 +149,10 @@ export class FakeIpvsKernel implements IpvsKernel {
     const ipv6 = serviceFamily(identity) === 'IPv6';
     return ipv6 && !(prefixLength >= 1 && prefixLength <= 128) ? 'EINVAL' : undefined;
   }
+}
+
+function kernelRow({ identity, config, realServers }: Service): KernelVirtualServer {
+  return { identity, config, realServers: [...realServers.values()] };
 }
 
 function destination(
