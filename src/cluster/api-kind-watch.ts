@@ -69,6 +69,7 @@ export class KindWatch {
   #resourceVersion: string | null = null;
   #failures = 0;
   #state: WatchState['state'] | null = null;
+  #problem: string | undefined;
   #isFirstWatch = true;
   /** The server may be another one than before, restored from a backup. */
   #isInDoubt = false;
@@ -240,8 +241,9 @@ export class KindWatch {
   }
 
   #enter(state: WatchState['state'], error?: Error): void {
-    if (state === this.#state) return;
+    if (state === this.#state && error?.message === this.#problem) return;
     this.#state = state;
+    this.#problem = error?.message;
     const { kind, onState } = this.#options;
     onState({ kind, state, ...(error && { error }) });
   }

@@ -15,7 +15,7 @@ export interface WatchClusterOptions {
   readonly nodes?: 'all' | 'own';
   /** How long to wait after this many failures of a kind, one after the other, in milliseconds, with jitter. */
   readonly delayAfter: (failures: number) => number;
-  /** Called once per change, for each kind on its own. */
+  /** Called once per change, for each kind on its own; while one is failing, when the reason changes. */
   readonly onState?: (state: WatchState) => void;
   readonly onCount?: (kind: WatchedKind, counter: WatchCounter, by: number) => void;
   readonly times?: Partial<WatchTimes>;

@@ -1,0 +1,312 @@
+import { readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { ApiConnection } from '../../../src/cluster/api-connection.ts';
+import { openApiConnection } from '../../../src/cluster/api-connection-client.ts';
+import { node, service, slice } from '../../objects.ts';
+import { leftOutBecause } from '../probe.ts';
+import { type ApiAccess, type ApiServer, startApiServer } from './api-server.ts';
+import { whyNoPrograms } from './binaries.ts';
+import { type CutProxy, startCutProxy } from './cut-proxy.ts';
+import { startDaemon } from './daemon.ts';
+import { type Following, follow, NODE_NAME } from './follow.ts';
+
+const SERVICES = 1200;
+const BURST = 10_000;
+const CHANGED_TOGETHER = 16;
+const RECONNECTS = 100;
+/** A store of these facts has 2 MB, and the sockets of one reconnection 200 kB: either, kept each time, is more. */
+const MAX_GROWTH_BYTES = 8_000_000;
+const WAIT = { timeout: 60_000, interval: 20 };
+
+/** The least that a watch can do with. */
+const RULES = [
+  { apiGroups: [''], resources: ['services', 'nodes'], verbs: ['list', 'watch'] },
+  { apiGroups: ['discovery.k8s.io'], resources: ['endpointslices'], verbs: ['list', 'watch'] },
+  { apiGroups: ['networking.k8s.io'], resources: ['servicecidrs'], verbs: ['list', 'watch'] },
+];
+const ROLE = 'watch-only';
+
+const skipReason = whyNoPrograms(['kube-apiserver']) ?? leftOutBecause;
+const skip = skipReason === undefined ? {} : { skip: true, meta: { skipReason } };
+
+const nameOf = (index: number) => `s${String(index).padStart(5, '0')}`;
+const serviceOf = (index: number, metadata = {}) =>
+  service({ name: nameOf(index), namespace: 'web', metadata, spec: { clusterIP: undefined } });
+const sliceOf = (index: number, ready = true) =>
+  slice({
+    name: `${nameOf(index)}-1`,
+    service: nameOf(index),
+    endpoints: [{ address: `10.244.${index >> 8}.${index & 255}`, ready, node: NODE_NAME }],
+  });
+
+describe('watchCluster() on a real API server', skip, () => {
+  let parts: AsyncDisposableStack;
+  let api: ApiServer;
+  let proxy: CutProxy;
+  let directory: string;
+  let tokenFile: string;
+  let pages: string[];
+  let following: Following;
+
+  beforeAll(async () => {
+    parts = new AsyncDisposableStack();
+    api = parts.use(await startApiServer({ users: ['first', 'second'] }));
+    proxy = parts.use(await startCutProxy(new URL(api.server).hostname, Number(new URL(api.server).port)));
+    directory = await mkdtemp(join(tmpdir(), 'svcplane-watch-'));
+    parts.defer(() => rm(directory, { recursive: true }));
+    await api.apply([clusterRole(), ...['first', 'second'].map(bindingOf)]);
+    await api.apply([
+      node({ name: NODE_NAME, zone: 'z1' }),
+      node({ name: 'node-2', addresses: ['172.16.0.6'] }),
+    ]);
+    await inTurn(SERVICES, (index) => api.apply([serviceOf(index), sliceOf(index)]));
+
+    tokenFile = join(directory, 'token');
+    replace(tokenFile, api.accessOf('first').token);
+    const connection = await openApiConnection({
+      kubeconfig: writeKubeconfig(directory, api.accessOf('first'), proxy.port),
+      env: {},
+    });
+    pages = [];
+    following = parts.use(follow(api, recording(connection, pages)));
+  }, 600_000);
+
+  afterAll(() => parts?.disposeAsync());
+
+  it('lists page by page, with the least rights, and yields first when all is there', async () => {
+    await following.converged();
+    expect(following.store.facts.services.size).toBe(SERVICES + 1);
+    expect(pages.filter((path) => path === '/api/v1/services')).toHaveLength(3);
+    expect(following.yields[0]?.services.size).toBe(SERVICES + 1);
+    expect(following.store.facts.node?.name).toBe(NODE_NAME);
+    expect(following.store.facts.otherNodes.size).toBe(1);
+    expect(following.store.facts.serviceCIDRs).toHaveLength(2);
+    expect(following.store.ownNode?.uid).toMatch(/^[0-9a-f-]{36}$/);
+  });
+
+  it('tells of what is made, changed and deleted, and of a Service that goes to another proxy', async () => {
+    const labels = { 'service.kubernetes.io/service-proxy-name': 'other' };
+    await api.apply([serviceOf(SERVICES), sliceOf(SERVICES), sliceOf(1, false), serviceOf(2, { labels })]);
+    await api.delete([serviceOf(3), sliceOf(4)]);
+    await following.converged();
+    const { services, slices } = following.store.facts;
+    expect(services.has(`web/${nameOf(SERVICES)}`)).toBe(true);
+    expect(slices.get(`web/${nameOf(1)}`)?.[0]?.endpoints[0]?.ready).toBe(false);
+    for (const index of [2, 3]) expect(services.has(`web/${nameOf(index)}`)).toBe(false);
+    expect(slices.has(`web/${nameOf(4)}`)).toBe(false);
+  });
+
+  it('resumes where connections were cut, without a list', async () => {
+    const lists = following.count('lists');
+    proxy.set('refuse');
+    await api.apply([sliceOf(5, false)]);
+    await failing();
+    proxy.set('pass');
+    await following.converged();
+    expect(following.count('lists')).toBe(lists);
+    expect(following.states.at(-1)?.state).toBe('watching');
+  });
+
+  it('comes back when the API server was killed', async () => {
+    await killApiServer();
+    await failing();
+    parts.use(await startAgain(api));
+    await api.apply([sliceOf(6, false)]);
+    await following.converged();
+  });
+
+  it('lists again when history is gone', async () => {
+    const lists = following.count('lists');
+    proxy.set('refuse');
+    await api.apply([sliceOf(7, false)]);
+    await api.delete([serviceOf(8)]);
+    await killApiServer();
+    await compact(api);
+    // What the API server itself remembers of history is gone with it.
+    parts.use(await startAgain(api));
+    proxy.set('pass');
+    await following.converged();
+    expect(following.count('lists')).toBeGreaterThan(lists);
+  });
+
+  it('uses a token that has been replaced, and one that comes after none was good', async () => {
+    replace(tokenFile, api.accessOf('second').token);
+    await api.delete([bindingOf('first')]);
+    proxy.cut();
+    await api.apply([sliceOf(9, false)]);
+    await following.converged();
+
+    const before = following.states.length;
+    replace(tokenFile, 'no token');
+    proxy.cut();
+    await expect
+      .poll(() => following.states.slice(before).map(({ error }) => error?.message), WAIT)
+      .toContainEqual(expect.stringContaining('401'));
+    replace(tokenFile, api.accessOf('second').token);
+    await api.apply([sliceOf(10, false)]);
+    await following.converged();
+  });
+
+  it('takes a burst of 10,000 events', async () => {
+    const before = following.count('events');
+    const schedulers = ['rr', 'wrr', 'lc', 'wlc'];
+    await inTurn(BURST, (index) => {
+      const path = `/api/v1/namespaces/web/services/${nameOf(100 + (index % 1000))}`;
+      const annotations = { 'svcplane.io/scheduler': schedulers[Math.floor(index / 1000) % 4] };
+      return api.request('PATCH', path, { metadata: { annotations } }, 'application/merge-patch+json');
+    });
+    await following.converged();
+    expect(following.count('events') - before).toBeGreaterThanOrEqual(BURST);
+  }, 300_000);
+
+  it('converges though watches are closed every second, 30 times, while things change', async () => {
+    for (let cycle = 0; cycle < 30; cycle++) {
+      const ended = new Promise((resolve) => setTimeout(resolve, 1000));
+      for (let index = 0; index < 10; index++)
+        await api.apply([sliceOf(200 + index, (cycle + index) % 2 === 0)]);
+      await ended;
+      proxy.cut();
+    }
+    await following.converged();
+  });
+
+  it('keeps nothing of 100 reconnections', async () => {
+    const reconnect = async (times: number) => {
+      for (let time = 0; time < times; time++) {
+        const restarts = following.count('restarts');
+        proxy.cut();
+        await expect.poll(() => following.count('restarts'), WAIT).toBeGreaterThanOrEqual(restarts + 4);
+      }
+      await following.converged();
+      return heapUsed();
+    };
+    const before = await reconnect(10);
+    const after = await reconnect(RECONNECTS);
+    console.log(`heap after 10 reconnections ${before}, after ${RECONNECTS} more ${after} bytes`);
+    expect(after - before).toBeLessThan(MAX_GROWTH_BYTES);
+  }, 300_000);
+
+  async function failing(): Promise<void> {
+    await expect.poll(() => following.states.at(-1)?.state, WAIT).toBe('failing');
+  }
+});
+
+function clusterRole() {
+  return {
+    apiVersion: 'rbac.authorization.k8s.io/v1',
+    kind: 'ClusterRole',
+    metadata: { name: ROLE },
+    rules: RULES,
+  };
+}
+
+function bindingOf(user: string) {
+  return {
+    apiVersion: 'rbac.authorization.k8s.io/v1',
+    kind: 'ClusterRoleBinding',
+    metadata: { name: `${ROLE}-${user}` },
+    roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name: ROLE },
+    subjects: [{ apiGroup: 'rbac.authorization.k8s.io', kind: 'User', name: user }],
+  };
+}
+
+/** As kubeadm writes it for kube-proxy, but for the name: 127.0.0.1 is not in the certificate. */
+function writeKubeconfig(directory: string, { caFile }: ApiAccess, port: number): string {
+  const cluster = {
+    server: `https://127.0.0.1:${port}`,
+    'certificate-authority': caFile,
+    'tls-server-name': 'kubernetes.default.svc',
+  };
+  const file = join(directory, 'kubeconfig');
+  const config = {
+    apiVersion: 'v1',
+    kind: 'Config',
+    clusters: [{ name: 'lab', cluster }],
+    users: [{ name: 'user', user: { tokenFile: 'token' } }],
+    contexts: [{ name: 'lab', context: { cluster: 'lab', user: 'user' } }],
+    'current-context': 'lab',
+  };
+  writeFileSync(file, JSON.stringify(config));
+  return file;
+}
+
+function replace(file: string, text: string): void {
+  writeFileSync(`${file}.new`, text);
+  renameSync(`${file}.new`, file);
+}
+
+/** Notes the path of each request that is no watch, and follows no fallbacks, which would lead past the proxy. */
+function recording(connection: ApiConnection, paths: string[]): ApiConnection {
+  return {
+    server: connection.server,
+    request: (method, path, options) => {
+      paths.push(path);
+      return connection.request(method, path, options);
+    },
+    stream: (path, options) => connection.stream(path, options),
+    useFallbacks: () => undefined,
+    [Symbol.dispose]: () => connection[Symbol.dispose](),
+  };
+}
+
+async function inTurn(count: number, make: (index: number) => Promise<unknown>): Promise<void> {
+  let next = 0;
+  const worker = async () => {
+    while (next < count) await make(next++);
+  };
+  await Promise.all(Array.from({ length: CHANGED_TOGETHER }, worker));
+}
+
+function commandOf(pid: string): readonly string[] {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').slice(0, -1);
+  } catch {
+    return [];
+  }
+}
+
+let apiServerCommand: readonly string[] = [];
+
+/** Kills the kube-apiserver that this process has started; etcd lives on. */
+async function killApiServer(): Promise<void> {
+  const pids = readdirSync('/proc/self/task').flatMap((task) =>
+    readFileSync(`/proc/self/task/${task}/children`, 'utf8').trim().split(' '),
+  );
+  const pid = pids.find((each) => commandOf(each)[0]?.endsWith('/kube-apiserver'));
+  if (pid === undefined) throw new Error('no kube-apiserver was started here');
+  apiServerCommand = commandOf(pid);
+  process.kill(Number(pid), 'SIGKILL');
+  await expect.poll(() => commandOf(pid).length, WAIT).toBe(0);
+}
+
+async function startAgain(api: ApiServer) {
+  const again = await startDaemon(apiServerCommand);
+  const isReady = async () => (await api.request('GET', '/readyz').catch(() => undefined)) === 'ok';
+  await again.ready(isReady, 60_000);
+  return { [Symbol.asyncDispose]: () => again.stop('SIGKILL') };
+}
+
+/** Through the gateway that etcd has for those without gRPC. */
+async function compact({ server }: ApiAccess): Promise<void> {
+  const post = async (path: string, body: object): Promise<unknown> => {
+    const url = `http://${new URL(server).hostname}:2379/v3/kv/${path}`;
+    const answer = await fetch(url, { method: 'POST', body: JSON.stringify(body) });
+    if (!answer.ok) throw new Error(`etcd refuses ${path}: ${await answer.text()}`);
+    return answer.json();
+  };
+  const range = await post('range', { key: Buffer.from('a').toString('base64') });
+  const { revision } = (range as { readonly header: { readonly revision: string } }).header;
+  await post('compaction', { revision, physical: true });
+}
+
+function heapUsed(): number {
+  setFlagsFromString('--expose-gc');
+  const gc: unknown = runInNewContext('gc');
+  if (typeof gc === 'function') for (let round = 0; round < 3; round++) gc();
+  return process.memoryUsage().heapUsed;
+}
