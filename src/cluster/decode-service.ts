@@ -2,6 +2,7 @@ import { familyOf, type IpAddress, parseIpAddress } from '../model/address.ts';
 import { type Cidr, parseCidr } from '../model/cidr.ts';
 import { type Port, parsePort, parseProtocol } from '../model/port.ts';
 import { parseScheduler, type Scheduler } from '../model/scheduler.ts';
+import { parseDurationSeconds } from './duration.ts';
 import type { ServiceFacts, ServicePortFacts, TrafficPolicy } from './facts.ts';
 import {
   asObject,
@@ -23,6 +24,9 @@ const MAX_AFFINITY_SECONDS = 86_400;
 
 const PROXY_NAME_LABEL = 'service.kubernetes.io/service-proxy-name';
 const SCHEDULER_ANNOTATION = 'svcplane.io/scheduler';
+const DRAIN_TIMEOUT_ANNOTATION = 'svcplane.io/drain-timeout';
+/** A draining real server keeps memory in the kernel and an entry in the ledger: not for ever. */
+const MAX_DRAIN_TIMEOUT_SECONDS = 86_400;
 const SERVICE_TYPES: readonly unknown[] = ['ClusterIP', 'NodePort', 'LoadBalancer'];
 
 /**
@@ -54,6 +58,7 @@ export function decodeService(object: RawObject, reject: Reject): ServiceFacts |
     healthCheckNodePort: decodeHealthCheckNodePort(spec, reject),
     loadBalancerSourceRanges: decodeSourceRanges(spec, reject),
     scheduler: decodeScheduler(object, reject),
+    drainTimeoutSeconds: decodeDrainTimeout(object, reject),
   };
 }
 
@@ -196,6 +201,17 @@ function decodeScheduler(object: RawObject, reject: Reject): Scheduler | null {
   if (!scheduler)
     reject(`annotation ${SCHEDULER_ANNOTATION} ${shown(name)} is no IPVS scheduler: the default is used`);
   return scheduler ?? null;
+}
+
+function decodeDrainTimeout(object: RawObject, reject: Reject): number | null {
+  const text = entryIn(object, 'annotations', DRAIN_TIMEOUT_ANNOTATION);
+  if (text === undefined) return null;
+  const seconds = parseDurationSeconds(text);
+  if (seconds !== undefined && seconds <= MAX_DRAIN_TIMEOUT_SECONDS) return seconds;
+  reject(
+    `annotation ${DRAIN_TIMEOUT_ANNOTATION} ${shown(text)} is no duration of 0 to 24h (90, 90s, 1h30m): the default is used`,
+  );
+  return null;
 }
 
 function decodeTime(value: unknown): number | null {

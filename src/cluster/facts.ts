@@ -35,6 +35,8 @@ export interface ServiceFacts {
   readonly loadBalancerSourceRanges: readonly Cidr[] | null;
   /** From annotation svcplane.io/scheduler; null for the configured default. */
   readonly scheduler: Scheduler | null;
+  /** From annotation svcplane.io/drain-timeout, 0 for no drain; null for the configured default. */
+  readonly drainTimeoutSeconds: number | null;
 }
 
 export interface EndpointPortFacts {

@@ -3,7 +3,7 @@ import { compareAddresses, type IpAddress, parseIpAddress } from '../model/addre
 import { formatCidr, parseCidr } from '../model/cidr.ts';
 import { compareText } from '../model/rejected.ts';
 import { parseVirtualServerKey, type VirtualServerKey, virtualServerKey } from '../model/virtual-server.ts';
-import type { DrainKey, Ledger, LedgerOrigin } from './ledger.ts';
+import type { DrainKey, Ledger, LedgerDrain, LedgerOrigin } from './ledger.ts';
 
 /** What a ledger is valid for: after a reboot, or in another network namespace, nothing in it exists. */
 export interface KernelIdentity {
@@ -25,7 +25,7 @@ export function formatLedger({ bootId, networkNamespace, ledger }: LedgerDocumen
     bootId,
     networkNamespace,
     virtualServers: sortedObject(new Map([...ledger.virtualServers].map(originEntry))),
-    drains: sortedObject(ledger.drains),
+    drains: sortedObject(new Map([...ledger.drains].map(drainEntry))),
     staleFlows: [...ledger.staleFlows].sort(compareText),
     addresses: [...ledger.addresses].sort(compareAddresses),
     routes: [...ledger.routes].sort(compareText),
@@ -55,7 +55,7 @@ export function parseLedger(text: string): LedgerDocument {
       virtualServers: new Map(
         Object.entries(ledger.virtualServers).map(([key, origin]) => [key as VirtualServerKey, origin]),
       ),
-      drains: new Map(Object.entries(ledger.drains).map(([key, since]) => [key as DrainKey, since])),
+      drains: new Map(Object.entries(ledger.drains).map(([key, drain]) => [key as DrainKey, drain])),
       staleFlows: new Set(ledger.staleFlows.map((key) => key as VirtualServerKey)),
       addresses: new Set(ledger.addresses),
       routes: new Set(ledger.routes),
@@ -96,6 +96,17 @@ const FRONTEND = v.pipe(
   }),
 );
 
+const NUMBER = v.pipe(v.number(), v.finite());
+
+/** A number alone is the start of a drain with the configured timeout. */
+const DRAIN = v.union([
+  v.pipe(
+    NUMBER,
+    v.transform((startedAtMs): LedgerDrain => ({ startedAtMs, timeoutSeconds: null })),
+  ),
+  v.object({ startedAtMs: NUMBER, timeoutSeconds: NUMBER }),
+]);
+
 const DOCUMENT = v.object({
   version: v.literal(1),
   bootId: v.string(),
@@ -107,9 +118,10 @@ const DOCUMENT = v.object({
       servicePort: v.string(),
       exposure: v.picklist(['ClusterIP', 'NodePort', 'ExternalIP', 'LoadBalancer']),
       frontend: v.optional(FRONTEND, null),
+      drainTimeoutSeconds: v.optional(v.nullable(NUMBER), null),
     }),
   ),
-  drains: v.record(v.string(), v.pipe(v.number(), v.finite())),
+  drains: v.record(v.string(), DRAIN),
   staleFlows: v.optional(v.array(v.string()), []),
   addresses: v.array(ADDRESS),
   routes: v.array(PREFIX),
@@ -117,9 +129,21 @@ const DOCUMENT = v.object({
   sysctls: v.record(v.string(), v.object({ before: v.string(), set: v.string() })),
 });
 
-/** A frontend is left out of its own entry. */
-function originEntry([key, { frontend, ...origin }]: readonly [VirtualServerKey, LedgerOrigin]) {
-  return [key, frontend === null ? origin : { ...origin, frontend }] as const;
+/** A frontend is left out of its own entry, and what is as configured. */
+function originEntry([key, origin]: readonly [VirtualServerKey, LedgerOrigin]) {
+  const { service, servicePort, exposure, frontend, drainTimeoutSeconds = null } = origin;
+  const entry = {
+    service,
+    servicePort,
+    exposure,
+    ...(frontend !== null && { frontend }),
+    ...(drainTimeoutSeconds !== null && { drainTimeoutSeconds }),
+  };
+  return [key, entry] as const;
+}
+
+function drainEntry([key, drain]: readonly [DrainKey, LedgerDrain]) {
+  return [key, drain.timeoutSeconds === null ? drain.startedAtMs : drain] as const;
 }
 
 function sortedObject<Value>(map: ReadonlyMap<string, Value>): Record<string, Value> {

@@ -8,6 +8,16 @@ export interface LedgerOrigin {
   readonly exposure: Exposure;
   /** Of a firewall mark: the frontend whose inside clients bear it. null for a frontend itself. */
   readonly frontend: VirtualServerKey | null;
+  /** Of its Service, for when that is gone; null for the configured default, undefined where nobody has said. */
+  readonly drainTimeoutSeconds?: number | null;
+}
+
+/** A real server of ours that was set to weight 0 to drain. */
+export interface LedgerDrain {
+  /** ms since the epoch */
+  readonly startedAtMs: number;
+  /** How long it may keep its connections; null for the configured default. */
+  readonly timeoutSeconds: number | null;
 }
 
 /** A sysctl we changed: what it was, to be restored, and what we set, so that a later foreign change is seen. */
@@ -23,8 +33,8 @@ export interface LedgerSysctl {
  */
 export interface Ledger {
   readonly virtualServers: ReadonlyMap<VirtualServerKey, LedgerOrigin>;
-  /** When a real server of ours was set to weight 0 to drain, ms since the epoch; by {@link drainKey}. */
-  readonly drains: ReadonlyMap<DrainKey, number>;
+  /** By {@link drainKey}. */
+  readonly drains: ReadonlyMap<DrainKey, LedgerDrain>;
   /** Frontends of UDP and SCTP that lost an endpoint, until conntrack has forgotten it. */
   readonly staleFlows: ReadonlySet<VirtualServerKey>;
   readonly addresses: ReadonlySet<IpAddress>;

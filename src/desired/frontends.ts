@@ -124,6 +124,7 @@ function virtualServerOf(
     protocol,
     scheduler: service.scheduler ?? context.scheduler,
     persistenceTimeoutSeconds: service.persistenceTimeoutSeconds,
+    drainTimeoutSeconds: service.drainTimeoutSeconds,
     exposure,
     bindAddress: exposure !== 'NodePort' && !isOwn && otherNode === null,
     otherNode,

@@ -45,6 +45,8 @@ export interface VirtualServer {
   readonly scheduler: Scheduler;
   /** Client affinity in seconds; null without. */
   readonly persistenceTimeoutSeconds: number | null;
+  /** How long an endpoint that is gone may keep its connections; null for the configured default. */
+  readonly drainTimeoutSeconds: number | null;
   readonly exposure: Exposure;
   /** Whether the address must be made local by us; false for NodePorts and addresses another link has. */
   readonly bindAddress: boolean;

@@ -65,6 +65,12 @@ describe('decodeObjects() rejects with a reason', () => {
       reason:
         'Service web/front: annotation svcplane.io/scheduler "best" is no IPVS scheduler: the default is used',
     },
+    ...['soon', '-1', '24h1s', ''].map((timeout) => ({
+      name: `a drain timeout of ${JSON.stringify(timeout)}, using the default`,
+      objects: [service({ metadata: { annotations: { 'svcplane.io/drain-timeout': timeout } } })],
+      keys: ['TCP 10.96.0.50:80'],
+      reason: `Service web/front: annotation svcplane.io/drain-timeout ${JSON.stringify(timeout)} is no duration of 0 to 24h (90, 90s, 1h30m): the default is used`,
+    })),
     {
       name: 'a malformed source range, by name',
       objects: [service({ spec: { loadBalancerSourceRanges: ['192.0.2.0/24', '10.0.0.0/33'] } })],
@@ -140,6 +146,18 @@ describe('decodeObjects() reads', () => {
   it('affinity with its default of three hours', () => {
     const lines = linesOf(desiredOf([service({ spec: { sessionAffinity: 'ClientIP' } })]));
     expect(lines).toEqual(['TCP 10.96.0.50:80 rr p10800 ->']);
+  });
+
+  it.each([
+    ['0', 0],
+    ['1h30m', 5400],
+    ['24h', 86_400],
+    ['soon', null],
+    [undefined, null],
+  ])('the drain timeout annotation %j', (text, seconds) => {
+    const annotations = text === undefined ? {} : { 'svcplane.io/drain-timeout': text };
+    const { virtualServers } = desiredOf([service({ metadata: { annotations } })]);
+    expect([...virtualServers.values()].map((server) => server.drainTimeoutSeconds)).toEqual([seconds]);
   });
 
   it('the scheduler annotation and the configured default', () => {

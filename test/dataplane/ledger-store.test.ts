@@ -54,15 +54,20 @@ const ORIGIN: LedgerOrigin = {
   servicePort: '',
   exposure: 'LoadBalancer',
   frontend: null,
+  drainTimeoutSeconds: null,
 };
+
+const REAL = realServerKey({ address: ip('10.244.1.20'), port: 8080 });
+const DRAIN = drainKey(KEY, REAL);
 
 const LEDGER: Ledger = {
   virtualServers: new Map([
     [MARK, { ...ORIGIN, frontend: KEY }],
-    [KEY, ORIGIN],
+    [KEY, { ...ORIGIN, drainTimeoutSeconds: 90 }],
   ]),
   drains: new Map([
-    [drainKey(KEY, realServerKey({ address: ip('10.244.1.20'), port: 8080 })), 1_700_000_000_000],
+    [DRAIN, { startedAtMs: 1_700_000_000_000, timeoutSeconds: 90 }],
+    [drainKey(MARK, REAL), { startedAtMs: 1_700_000_000_001, timeoutSeconds: null }],
   ]),
   staleFlows: new Set([KEY]),
   addresses: new Set([ip('10.96.0.50'), ip('fd00::50')]),
@@ -81,11 +86,15 @@ describe('openLedgerStore()', () => {
     expect(store.notes).toEqual([]);
   });
 
-  test('reads what was written before there were firewall marks and stale flows', () => {
-    const { frontend: _, ...origin } = ORIGIN;
-    const { staleFlows: __, ...old } = JSON.parse(formatLedger({ ...KERNEL, ledger: EMPTY_LEDGER }));
-    const { ledger } = parseLedger(JSON.stringify({ ...old, virtualServers: { [KEY]: origin } }));
-    expect(ledger).toEqual({ ...EMPTY_LEDGER, virtualServers: new Map([[KEY, ORIGIN]]) });
+  test('reads what was written before there were firewall marks, stale flows and timeouts of Services', () => {
+    const { frontend: _, drainTimeoutSeconds: __, ...origin } = ORIGIN;
+    const { staleFlows: ___, ...old } = JSON.parse(formatLedger({ ...KERNEL, ledger: EMPTY_LEDGER }));
+    const text = JSON.stringify({ ...old, virtualServers: { [KEY]: origin }, drains: { [DRAIN]: 7 } });
+    expect(parseLedger(text).ledger).toEqual({
+      ...EMPTY_LEDGER,
+      virtualServers: new Map([[KEY, ORIGIN]]),
+      drains: new Map([[DRAIN, { startedAtMs: 7, timeoutSeconds: null }]]),
+    });
   });
 
   test('reads as empty where there is no directory, and makes none', () => {

@@ -13,18 +13,24 @@ export interface DrainOptions {
 /** What becomes of an unwanted real server now. */
 type Fate = 'drain' | 'wait' | 'delete';
 
-/** The operations for an unwanted real server of a virtual server that stays; none while it drains. */
+/**
+ * The operations for an unwanted real server of a virtual server that stays; none while it drains.
+ * @param timeoutSeconds what its Service says; null for the configured default
+ */
 export function dropRealServer(
   row: VirtualServerRow,
   realServer: RealServerRow,
+  timeoutSeconds: number | null,
   observedAtMs: number,
-  { drainTimeoutSeconds }: DrainOptions,
+  options: DrainOptions,
   reason: string,
 ): IpvsOp[] {
-  const fate = fateOf(row, realServer, observedAtMs, drainTimeoutSeconds);
+  const fate = fateOf(row, realServer, timeoutSeconds, observedAtMs, options);
   switch (fate) {
-    case 'drain':
-      return [drainRealServer(row, realServer, observedAtMs, reason)];
+    case 'drain': {
+      const drain = { startedAtMs: observedAtMs, timeoutSeconds };
+      return [drainRealServer(row, realServer, drain, reason)];
+    }
     case 'delete':
       return [deleteRealServer(row, realServer, reason)];
     case 'wait':
@@ -44,7 +50,7 @@ export function dropVirtualServer(
   if (!mustDrain(row, observedAtMs, options)) return [deleteVirtualServer(row, reason)];
   // Those without connections go now, or they would be given new ones while the others drain.
   return sortedRealServers(row).flatMap((realServer) =>
-    dropRealServer(row, realServer, observedAtMs, options, reason),
+    dropRealServer(row, realServer, timeoutOf(row), observedAtMs, options, reason),
   );
 }
 
@@ -52,20 +58,30 @@ export function dropVirtualServer(
 export function mustDrain(row: VirtualServerRow, observedAtMs: number, options: DrainOptions): boolean {
   if (!options.drainDeletedServices) return false;
   for (const realServer of row.realServers.values()) {
-    if (fateOf(row, realServer, observedAtMs, options.drainTimeoutSeconds) !== 'delete') return true;
+    if (fateOf(row, realServer, timeoutOf(row), observedAtMs, options) !== 'delete') return true;
   }
   return false;
 }
 
+/** What the Service of a row says of its real servers' drains; null for the configured default. */
+export function timeoutOf({ origin }: VirtualServerRow): number | null {
+  return origin?.drainTimeoutSeconds ?? null;
+}
+
 function fateOf(
   row: VirtualServerRow,
-  realServer: RealServerRow,
+  { activeConnections, config, drain }: RealServerRow,
+  timeoutSeconds: number | null,
   observedAtMs: number,
-  drainTimeoutSeconds: number,
+  { drainTimeoutSeconds }: DrainOptions,
 ): Fate {
   // Only TCP says when a connection ends; a firewall mark of a frontend that is not known may carry it.
   if ((frontendOf(row)?.protocol ?? 'TCP') !== 'TCP') return 'delete';
-  if (realServer.activeConnections === 0) return 'delete';
-  if (realServer.config.weight !== 0 || realServer.drainStartedAtMs === null) return 'drain';
-  return observedAtMs - realServer.drainStartedAtMs >= drainTimeoutSeconds * 1000 ? 'delete' : 'wait';
+  if (activeConnections === 0) return 'delete';
+  if (config.weight !== 0 || drain === null) {
+    return (timeoutSeconds ?? drainTimeoutSeconds) === 0 ? 'delete' : 'drain';
+  }
+  // A drain keeps the deadline it began with, whatever its Service says now.
+  const leftMs = drain.startedAtMs + (drain.timeoutSeconds ?? drainTimeoutSeconds) * 1000 - observedAtMs;
+  return leftMs <= 0 ? 'delete' : 'wait';
 }

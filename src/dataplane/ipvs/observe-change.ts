@@ -41,17 +41,16 @@ export async function observeIpvsChange(
     if (isLeft && !(isDrainCheck && draining.has(key))) known.set(key, want);
     else changed.set(key, row);
   }
-  const isInScope = (key: VirtualServerKey) => known.has(key) || changed.has(key);
-  const leftovers = [...draining].filter(([key]) => !isInScope(key));
-  if (isInTheWay(leftovers, changed.values())) return null;
+  if (isInTheWay(draining, before, wanted)) return null;
   const observedAtMs = nowMs();
   const read = async (identities: readonly VirtualServerIdentity[]) =>
     joinLedger(await kernel.read(identities, signal), new Map(), ledger, observedAtMs);
   const rows = await read([...changed.values()].map(({ identity }) => identity));
-  const unwanted = isDrainCheck
-    ? await read(leftovers.flatMap(([key]) => parseVirtualServerKey(key) ?? []))
-    : rows;
-  if (isDrainCheck && isOver(unwanted)) return null;
+  const leftovers = isDrainCheck
+    ? [...draining.keys()].filter((key) => !known.has(key) && !changed.has(key))
+    : [];
+  const unwanted = await read(leftovers.flatMap((key) => parseVirtualServerKey(key) ?? []));
+  if (isOver(unwanted)) return null;
   return {
     ...rows,
     virtualServers: new Map([...known, ...rows.virtualServers, ...unwanted.virtualServers]),
@@ -65,10 +64,9 @@ export function drainingServices(ledger: Ledger): ReadonlySet<string> {
   return new Set([...drainingServers(ledger).values()].flatMap((origin) => origin?.service ?? []));
 }
 
-function drainingServers({
-  drains,
-  virtualServers,
-}: Ledger): ReadonlyMap<VirtualServerKey, LedgerOrigin | undefined> {
+type DrainingServers = ReadonlyMap<VirtualServerKey, LedgerOrigin | undefined>;
+
+function drainingServers({ drains, virtualServers }: Ledger): DrainingServers {
   const draining = new Map<VirtualServerKey, LedgerOrigin | undefined>();
   for (const drain of drains.keys()) {
     const key = drain.slice(0, drain.indexOf(' -> ')) as VirtualServerKey;
@@ -81,18 +79,22 @@ function isSame(had: VirtualServerRow | undefined, want: VirtualServerRow): bool
   return had === want || (had !== undefined && equalRows(had, want) && equalOrigin(had.origin, want.origin));
 }
 
-/** Whether one of `changed` has an address that is kept for a virtual server out of scope, which nobody wants then. */
-function isInTheWay(
-  leftovers: readonly (readonly [VirtualServerKey, LedgerOrigin | undefined])[],
-  changed: Iterable<VirtualServerRow>,
-): boolean {
-  if (leftovers.length === 0) return false;
-  const addresses = new Set<IpAddress | undefined>();
-  for (const row of changed) addresses.add(frontendOf(row)?.address);
-  return leftovers.some(([key, origin = null]) => {
-    const identity = parseVirtualServerKey(key);
+/**
+ * Whether an address that comes or goes is kept for a virtual server that nobody wants any more. Whoever wants one at
+ * such an address is in the scope.
+ */
+function isInTheWay(draining: DrainingServers, before: IpvsRows, wanted: IpvsRows): boolean {
+  if (draining.size === 0) return false;
+  const [had, has] = [addressesOf(before), addressesOf(wanted)];
+  return [...draining].some(([key, origin = null]) => {
     // The node's own addresses are nobody's to keep.
-    const frontend = origin?.exposure === 'NodePort' ? null : identity && frontendOf({ identity, origin });
-    return frontend && addresses.has(frontend.address);
+    if (before.virtualServers.has(key) || origin?.exposure === 'NodePort') return false;
+    const identity = parseVirtualServerKey(key);
+    const frontend = identity && frontendOf({ identity, origin });
+    return frontend && had.has(frontend.address) !== has.has(frontend.address);
   });
+}
+
+function addressesOf({ virtualServers }: IpvsRows): ReadonlySet<IpAddress | undefined> {
+  return new Set([...virtualServers.values()].map((row) => frontendOf(row)?.address));
 }

@@ -5,7 +5,7 @@ import {
   virtualServerKey,
 } from '../../model/virtual-server.ts';
 import type { Operation, OpOf } from '../dataplane.ts';
-import type { LedgerOrigin } from '../ledger.ts';
+import type { LedgerDrain, LedgerOrigin } from '../ledger.ts';
 import type { FlowEndpoint, StaleFlows } from './kernel.ts';
 import type {
   Frontend,
@@ -44,6 +44,8 @@ export interface IpvsOps {
     readonly weightBefore: number;
     /** ms since the epoch */
     readonly startedAtMs: number;
+    /** null for the configured default */
+    readonly timeoutSeconds: number | null;
   };
   deleteRealServer: { readonly identity: VirtualServerIdentity; readonly realServer: RealServerConfig };
   /** Makes conntrack forget where clients of a frontend were sent, but for those whom `keep` answers. */
@@ -98,7 +100,10 @@ export function adoptVirtualServer(
   origin: LedgerOrigin,
 ): IpvsOp {
   const { key, identity, reason } = want;
-  const detail = `owner ${have.reason === '' ? have.owner : have.reason} → ${reason}`;
+  const drains = have.origin?.drainTimeoutSeconds ?? null;
+  const drain = `drain timeout ${timeoutText(drains)} → ${timeoutText(origin.drainTimeoutSeconds ?? null)}`;
+  const owner = `owner ${have.reason === '' ? have.owner : have.reason} → ${reason}`;
+  const detail = have.reason === reason && drains !== (origin.drainTimeoutSeconds ?? null) ? drain : owner;
   return { op: 'adoptVirtualServer', subject: key, detail, reason, identity, origin };
 }
 
@@ -128,19 +133,21 @@ export function setRealServer(row: VirtualServerRow, have: RealServerRow, want: 
 export function drainRealServer(
   row: VirtualServerRow,
   have: RealServerRow,
-  startedAtMs: number,
+  { startedAtMs, timeoutSeconds }: LedgerDrain,
   reason: string,
 ): IpvsOp {
   const weightBefore = have.config.weight;
+  const limit = timeoutSeconds === null ? '' : `, at most ${timeoutSeconds} s`;
   return {
     op: 'drainRealServer',
     subject: subjectOf(row, have.config),
-    detail: `weight ${weightBefore} → 0, ${plural(have.activeConnections, 'active connection')}`,
+    detail: `weight ${weightBefore} → 0, ${plural(have.activeConnections, 'active connection')}${limit}`,
     reason,
     identity: row.identity,
     realServer: { ...have.config, weight: 0 },
     weightBefore,
     startedAtMs,
+    timeoutSeconds,
   };
 }
 
@@ -169,6 +176,10 @@ export function deleteFlows(
 export function reasonOf({ service, servicePort, frontend }: LedgerOrigin): string {
   const port = servicePort === '' ? '' : ` port ${servicePort}`;
   return `Service ${service}${port}${frontend === null ? '' : `, inside clients of ${frontend}`}`;
+}
+
+function timeoutText(seconds: number | null): string {
+  return seconds === null ? 'default' : `${seconds} s`;
 }
 
 function subjectOf(row: VirtualServerRow, realServer: RealServerConfig): string {

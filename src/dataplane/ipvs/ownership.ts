@@ -5,7 +5,14 @@ import {
   type VirtualServerKey,
   virtualServerKey,
 } from '../../model/virtual-server.ts';
-import { type DrainKey, drainKey, type Ledger, type LedgerOrigin, type LedgerSysctl } from '../ledger.ts';
+import {
+  type DrainKey,
+  drainKey,
+  type Ledger,
+  type LedgerDrain,
+  type LedgerOrigin,
+  type LedgerSysctl,
+} from '../ledger.ts';
 import { frontendMadeStale } from './flows.ts';
 import type { KernelAnswer, KernelState, KernelVirtualServer } from './kernel.ts';
 import { type IpvsOp, reasonOf } from './ops.ts';
@@ -58,8 +65,8 @@ function joinVirtualServer({ identity, config, realServers }: KernelVirtualServe
     const real = realServerKey(realServer.config);
     // A record beside another weight is left from a drain that was taken back, or never reached the kernel.
     const draining = entry !== undefined && realServer.config.weight === 0 && ledger.drains.size > 0;
-    const drainStartedAtMs = draining ? (ledger.drains.get(drainKey(key, real)) ?? null) : null;
-    rows.set(real, { ...realServer, drainStartedAtMs, reason: '' });
+    const drain = draining ? (ledger.drains.get(drainKey(key, real)) ?? null) : null;
+    rows.set(real, { ...realServer, drain, reason: '' });
   }
   const row: VirtualServerRow = {
     key,
@@ -77,8 +84,8 @@ function joinVirtualServer({ identity, config, realServers }: KernelVirtualServe
 export function staleEntries(ledger: Ledger, rows: IpvsRows): StaleEntries {
   const live = new Set<DrainKey>();
   for (const { key, realServers } of rows.virtualServers.values()) {
-    for (const [real, { drainStartedAtMs }] of realServers) {
-      if (drainStartedAtMs !== null) live.add(drainKey(key, real));
+    for (const [real, { drain }] of realServers) {
+      if (drain !== null) live.add(drainKey(key, real));
     }
   }
   return {
@@ -107,7 +114,8 @@ export function writeAhead(
     if (op.op === 'addVirtualServer' || op.op === 'adoptVirtualServer') {
       edits.virtualServers.set(virtualServerKey(op.identity), op.origin);
     } else if (op.op === 'drainRealServer') {
-      edits.drains.set(drainKey(virtualServerKey(op.identity), realServerKey(op.realServer)), nowMs);
+      const drain = { startedAtMs: nowMs, timeoutSeconds: op.timeoutSeconds };
+      edits.drains.set(drainKey(virtualServerKey(op.identity), realServerKey(op.realServer)), drain);
     } else if (op.op === 'setSysctl') {
       edits.sysctls.set(op.name, changedSysctl(ledger.sysctls.get(op.name), op));
     }
@@ -176,14 +184,14 @@ export function changedSysctl(
 /** Changes to a ledger; null removes. */
 class LedgerEdits {
   readonly virtualServers = new Map<VirtualServerKey, LedgerOrigin | null>();
-  readonly drains = new Map<DrainKey, number | null>();
+  readonly drains = new Map<DrainKey, LedgerDrain | null>();
   readonly sysctls = new Map<string, LedgerSysctl | null>();
   readonly staleFlows = new Map<VirtualServerKey, true | null>();
 
   /** `ledger` itself if it says all this already, so that nothing is written. */
   appliedTo(ledger: Ledger): Ledger {
     const virtualServers = edited(ledger.virtualServers, this.virtualServers, equalOrigin);
-    const drains = edited(ledger.drains, this.drains, (a, b) => a === b);
+    const drains = edited(ledger.drains, this.drains, equalDrain);
     const sysctls = edited(ledger.sysctls, this.sysctls, (a, b) => a.before === b.before && a.set === b.set);
     const staleFlows = editedSet(ledger.staleFlows, this.staleFlows);
     const same =
@@ -193,6 +201,10 @@ class LedgerEdits {
       staleFlows === ledger.staleFlows;
     return same ? ledger : { ...ledger, virtualServers, drains, sysctls, staleFlows };
   }
+}
+
+function equalDrain(a: LedgerDrain, b: LedgerDrain): boolean {
+  return a.startedAtMs === b.startedAtMs && a.timeoutSeconds === b.timeoutSeconds;
 }
 
 function editedSet<K>(set: ReadonlySet<K>, edits: ReadonlyMap<K, true | null>): ReadonlySet<K> {

@@ -30,6 +30,8 @@ const UINT32 = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(0xffff_
 const PORT = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(0xffff));
 const TIME_MS = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
 
+const TIMEOUT_SECONDS = v.optional(v.nullable(v.pipe(v.number(), v.finite(), v.minValue(0))), null);
+
 const PROTOCOL = v.picklist(['TCP', 'UDP', 'SCTP']);
 
 const ADDRESS = v.pipe(
@@ -79,6 +81,7 @@ const ORIGIN = v.strictObject({
   servicePort: TEXT,
   exposure: v.picklist(['ClusterIP', 'NodePort', 'ExternalIP', 'LoadBalancer']),
   frontend: v.optional(v.nullable(FRONTEND), null),
+  drainTimeoutSeconds: TIMEOUT_SECONDS,
 });
 
 const REAL_SERVER = v.strictObject({
@@ -121,6 +124,7 @@ const SCHEMAS: { readonly [Name in keyof IpvsOps]: v.GenericSchema<unknown, Ipvs
     realServer: v.object({ ...REAL_SERVER.entries, weight: v.literal(0) }),
     weightBefore: UINT32,
     startedAtMs: TIME_MS,
+    timeoutSeconds: TIMEOUT_SECONDS,
   }),
   deleteRealServer: operation('deleteRealServer', { identity: IDENTITY, realServer: REAL_SERVER }),
   deleteFlows: operation('deleteFlows', {

@@ -3,7 +3,7 @@ import { compareRejected, type Rejected } from '../../model/rejected.ts';
 import type { Scheduler } from '../../model/scheduler.ts';
 import { compareIdentities, realServerKey } from '../../model/virtual-server.ts';
 import type { Plan } from '../dataplane.ts';
-import { type DrainOptions, dropRealServer, dropVirtualServer, mustDrain } from './drain.ts';
+import { type DrainOptions, dropRealServer, dropVirtualServer, mustDrain, timeoutOf } from './drain.ts';
 import { planFlows } from './flows.ts';
 import {
   addRealServer,
@@ -166,7 +166,9 @@ function alteration(
   return {
     row: want,
     make,
-    break: unwanted.flatMap((realServer) => dropRealServer(have, realServer, observedAtMs, options, reason)),
+    break: unwanted.flatMap((realServer) =>
+      dropRealServer(have, realServer, timeoutOf(want), observedAtMs, options, reason),
+    ),
   };
 }
 

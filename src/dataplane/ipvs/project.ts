@@ -90,13 +90,14 @@ export function projectFrontend(
   mark: number | null,
 ): readonly VirtualServerRow[] {
   const { key, address, port, protocol, service, servicePort, exposure, insideRealServers } = virtualServer;
+  const { drainTimeoutSeconds } = virtualServer;
   const row: VirtualServerRow = {
     key,
     identity: { kind: 'address', address, port, protocol },
     config: configOf(virtualServer, protocol === 'TCP' && port === FTP_CONTROL),
     realServers: new Map(virtualServer.realServers.map(projectRealServer)),
     owner: 'svcplane',
-    origin: { service, servicePort, exposure, frontend: null },
+    origin: { service, servicePort, exposure, frontend: null, drainTimeoutSeconds },
     reason: virtualServer.origin,
   };
   if (mark === null || insideRealServers === null) return [row];
@@ -110,7 +111,7 @@ export function projectFrontend(
       insideRealServers.some((realServer) => realServer.port !== port),
     ),
     realServers: new Map(insideRealServers.map(projectRealServer)),
-    origin: { service, servicePort, exposure, frontend: key },
+    origin: { service, servicePort, exposure, frontend: key, drainTimeoutSeconds },
     reason: `${virtualServer.origin}, inside clients of ${key}`,
   };
   return [row, inside];
@@ -160,7 +161,7 @@ function projectRealServer({ address, port, weight, origin }: RealServer): [Real
     lowerThreshold: 0,
     tunnel: null,
   } as const;
-  return [realServerKey(config), { config, ...NO_CONNECTIONS, drainStartedAtMs: null, reason: origin }];
+  return [realServerKey(config), { config, ...NO_CONNECTIONS, drain: null, reason: origin }];
 }
 
 /** Whether somebody else tells the network where to find the address, with ARP: which every node would answer. */

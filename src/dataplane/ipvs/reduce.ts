@@ -5,7 +5,7 @@ import {
   type VirtualServerKey,
   virtualServerKey,
 } from '../../model/virtual-server.ts';
-import type { LedgerOrigin } from '../ledger.ts';
+import type { LedgerDrain, LedgerOrigin } from '../ledger.ts';
 import { frontendMadeStale, knowsNoFlows } from './flows.ts';
 import type { IpvsOp } from './ops.ts';
 import { changedSysctl } from './ownership.ts';
@@ -64,7 +64,7 @@ function applyOp(draft: Draft, op: IpvsOp): void {
       draft.setRealServer(virtualServerKey(op.identity), op.realServer, null);
       break;
     case 'drainRealServer':
-      draft.setRealServer(virtualServerKey(op.identity), op.realServer, op.startedAtMs);
+      draft.setRealServer(virtualServerKey(op.identity), op.realServer, op);
       break;
     case 'deleteRealServer':
       draft.deleteRealServer(virtualServerKey(op.identity), op.realServer);
@@ -121,15 +121,15 @@ class Draft {
   }
 
   /** Keeps the connections of a real server that is there. */
-  setRealServer(
-    virtualServer: VirtualServerKey,
-    config: RealServerConfig,
-    drainStartedAtMs: number | null,
-  ): void {
+  setRealServer(virtualServer: VirtualServerKey, config: RealServerConfig, drain: LedgerDrain | null): void {
     const realServers = this.#realServersOf(virtualServer);
     const key = realServerKey(config);
     const before = realServers?.get(key) ?? { ...NO_CONNECTIONS, reason: '' };
-    realServers?.set(key, { ...before, config, drainStartedAtMs });
+    realServers?.set(key, {
+      ...before,
+      config,
+      drain: drain && { startedAtMs: drain.startedAtMs, timeoutSeconds: drain.timeoutSeconds },
+    });
   }
 
   deleteRealServer(virtualServer: VirtualServerKey, config: RealServerConfig): void {

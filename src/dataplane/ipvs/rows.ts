@@ -10,7 +10,7 @@ import {
 } from '../../model/virtual-server.ts';
 import { SERVICE_FLAG } from '../../netlink/uapi/ipvs.ts';
 import type { Forwarding, Tunnel } from '../../snapshot/snapshot.ts';
-import type { LedgerOrigin, LedgerSysctl } from '../ledger.ts';
+import type { LedgerDrain, LedgerOrigin, LedgerSysctl } from '../ledger.ts';
 
 /** What a virtual server does with a packet; everything but its identity. */
 export interface VirtualServerConfig {
@@ -47,8 +47,8 @@ export interface ConnectionCounts {
 
 export interface RealServerRow extends ConnectionCounts {
   readonly config: RealServerConfig;
-  /** When we took its weight to let it drain, ms since the epoch; null if we did not. */
-  readonly drainStartedAtMs: number | null;
+  /** Since we took its weight to let it drain; null if we did not. */
+  readonly drain: LedgerDrain | null;
   /** The object that names it: `EndpointSlice web/front-x7k2p`; "" in observed rows. */
   readonly reason: string;
 }
@@ -151,7 +151,7 @@ export function equalRealServers(a: VirtualServerRow, b: VirtualServerRow): bool
   return true;
 }
 
-/** Whether two origins are the same frontend of the same Service port. */
+/** Whether two origins are the same frontend of the same Service port, and drain alike. */
 export function equalOrigin(a: LedgerOrigin | null, b: LedgerOrigin | null): boolean {
   if (a === null || b === null) return a === b;
   return (
@@ -159,7 +159,11 @@ export function equalOrigin(a: LedgerOrigin | null, b: LedgerOrigin | null): boo
     a.servicePort === b.servicePort &&
     a.exposure === b.exposure &&
     // A recorded snapshot does not say whose inside clients a firewall mark is for.
-    (a.frontend === b.frontend || a.frontend === null || b.frontend === null)
+    (a.frontend === b.frontend || a.frontend === null || b.frontend === null) &&
+    // Nor how long it may drain.
+    (a.drainTimeoutSeconds === b.drainTimeoutSeconds ||
+      a.drainTimeoutSeconds === undefined ||
+      b.drainTimeoutSeconds === undefined)
   );
 }
 

@@ -141,7 +141,7 @@ function realServerFromSnapshot(realServer: SnapshotRealServer): [RealServerKey,
     activeConnections: realServer.activeConnections ?? 0,
     inactiveConnections: realServer.inactiveConnections ?? 0,
     persistentConnections: 0,
-    drainStartedAtMs: null,
+    drain: null,
     reason: '',
   };
   return [realServerKey(realServer), row];

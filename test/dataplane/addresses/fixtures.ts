@@ -80,6 +80,7 @@ function virtualServer(frontend: Frontend): VirtualServer {
     protocol: 'TCP',
     scheduler: parseScheduler('rr') ?? expect.unreachable(),
     persistenceTimeoutSeconds: null,
+    drainTimeoutSeconds: null,
     exposure,
     bindAddress,
     service,

@@ -192,8 +192,25 @@ describe('applyIpvs()', () => {
     const busy = rows([row(WEB.key, { realServers: [real('10.1.0.1:80', { activeConnections: 1 })] })]);
     const world = worldOf(busy);
     await world.sync(rows([row(WEB.key)]));
-    expect([...world.ledger.read().drains.values()]).toEqual([NOW_MS + 1000]);
+    const drain = { startedAtMs: NOW_MS + 1000, timeoutSeconds: null };
+    expect([...world.ledger.read().drains.values()]).toEqual([drain]);
     await world.sync(rows([WEB]));
     expect(world.ledger.read().drains.size).toBe(0);
+  });
+
+  it('keeps what a Service says of its drains beyond its end, and beyond that of the process', async () => {
+    const told = { realServers: [real('10.1.0.1:80')], drainTimeoutSeconds: 90 };
+    const world = worldOf(rows([row(WEB.key, { ...told, drainTimeoutSeconds: null })]));
+    expect((await world.sync(rows([row(WEB.key, told)]))).map(({ op, detail }) => [op, detail])).toEqual([
+      ['adoptVirtualServer', 'drain timeout default → 90 s'],
+    ]);
+    world.kernel.connect(WEB.key, '10.1.0.1:80', 1);
+    const dropped = await world.sync(rows([]));
+    expect(dropped.map(({ detail }) => detail)).toEqual(['weight 1 → 0, 1 active connection, at most 90 s']);
+    const drain = { startedAtMs: NOW_MS + 2000, timeoutSeconds: 90 };
+    expect([...world.ledger.read().drains.values()]).toEqual([drain]);
+    // Each sync is made by a process that has just started, one second after the last.
+    for (let s = 1; s < 90; s++) expect(await world.sync(rows([]))).toEqual([]);
+    expect((await world.sync(rows([]))).map(({ op }) => op)).toEqual(['deleteVirtualServer']);
   });
 });

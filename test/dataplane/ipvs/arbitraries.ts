@@ -78,13 +78,13 @@ function wantedRow(place: Place): fc.Arbitrary<VirtualServerRow> {
       service: fc.constantFrom('web/front', 'default/kubernetes'),
       exposure: fc.constantFrom('ClusterIP', 'LoadBalancer'),
       frontend: fc.constantFrom(...(MARKED[place.key] ?? [undefined])),
+      drainTimeoutSeconds: fc.constantFrom(null, null, null, 0, 90),
     })
-    .map(({ name, persistenceTimeoutSeconds, realServers, service, exposure, frontend }) =>
+    .map(({ name, persistenceTimeoutSeconds, realServers, frontend, ...origin }) =>
       row(place.key, {
         config: { scheduler: scheduler(name), persistenceTimeoutSeconds },
         realServers: present(realServers),
-        service,
-        exposure,
+        ...origin,
         ...(frontend !== undefined && { frontend }),
       }),
     );
@@ -118,9 +118,15 @@ function observedReal(text: string): fc.Arbitrary<RealServerRow> {
       weight: fc.constantFrom(0, 1, 2),
       activeConnections: fc.constantFrom(0, 0, 3),
       drain: fc.constantFrom(...drains),
+      timeoutSeconds: fc.constantFrom(null, null, 1, 3600),
     })
-    .map(({ weight, activeConnections, drain }) =>
-      real(text, { weight, activeConnections, drainStartedAtMs: weight === 0 ? drain : null }),
+    .map(({ weight, activeConnections, drain, timeoutSeconds }) =>
+      real(text, {
+        weight,
+        activeConnections,
+        drainStartedAtMs: weight === 0 ? drain : null,
+        timeoutSeconds,
+      }),
     );
 }
 
@@ -129,7 +135,7 @@ function foreignRow(place: Place): fc.Arbitrary<VirtualServerRow> {
     row(place.key, {
       owner: 'foreign',
       config: { scheduler: scheduler('wlc') },
-      realServers: present(realServers).map((realServer) => ({ ...realServer, drainStartedAtMs: null })),
+      realServers: present(realServers).map((realServer) => ({ ...realServer, drain: null })),
     }),
   );
 }

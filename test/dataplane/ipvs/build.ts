@@ -68,11 +68,21 @@ export function config(fields: Partial<VirtualServerConfig> = {}): VirtualServer
   };
 }
 
-type RealFields = Partial<Omit<RealServerRow, 'config'> & RealServerRow['config']>;
+type RealFields = Partial<Omit<RealServerRow, 'config' | 'drain'> & RealServerRow['config']> & {
+  /** It drains since then; for this long, by default as configured. */
+  readonly drainStartedAtMs?: number | null;
+  readonly timeoutSeconds?: number | null;
+};
 
 /** @param text `10.1.0.1:80` or `[fd00::1]:80` */
 export function real(text: string, fields: RealFields = {}): RealServerRow {
-  const { activeConnections = 0, drainStartedAtMs = null, reason = '', ...given } = fields;
+  const {
+    activeConnections = 0,
+    drainStartedAtMs = null,
+    timeoutSeconds = null,
+    reason = '',
+    ...given
+  } = fields;
   return {
     config: {
       ...endpoint(text),
@@ -85,7 +95,7 @@ export function real(text: string, fields: RealFields = {}): RealServerRow {
     },
     ...NO_CONNECTIONS,
     activeConnections,
-    drainStartedAtMs,
+    drain: drainStartedAtMs === null ? null : { startedAtMs: drainStartedAtMs, timeoutSeconds },
     reason,
   };
 }
@@ -98,14 +108,18 @@ export interface RowFields {
   readonly exposure?: Exposure;
   /** Of a firewall mark: the frontend whose inside clients bear it. */
   readonly frontend?: string;
+  /** What its Service says; by default as configured. */
+  readonly drainTimeoutSeconds?: number | null;
 }
 
 /** Ours, and of Service web/front port http, unless told otherwise. */
 export function row(text: string, fields: RowFields = {}): VirtualServerRow {
   const { owner = 'svcplane', service = 'web/front', exposure = 'ClusterIP', realServers = [] } = fields;
+  const { drainTimeoutSeconds = null } = fields;
   const id = identity(text);
   const frontend = fields.frontend === undefined ? null : virtualServerKey(identity(fields.frontend));
-  const origin = owner === 'svcplane' ? { service, servicePort: 'http', exposure, frontend } : null;
+  const origin =
+    owner === 'svcplane' ? { service, servicePort: 'http', exposure, frontend, drainTimeoutSeconds } : null;
   return {
     key: virtualServerKey(id),
     identity: id,
@@ -148,6 +162,7 @@ export function virtualServer(text: string, fields: Partial<VirtualServer> = {})
     protocol: id.protocol,
     scheduler: scheduler('rr'),
     persistenceTimeoutSeconds: null,
+    drainTimeoutSeconds: null,
     exposure: 'ClusterIP',
     bindAddress: true,
     otherNode: null,

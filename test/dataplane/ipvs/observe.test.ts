@@ -25,9 +25,10 @@ function kernelWithBoth(): FakeIpvsKernel {
 }
 
 describe('observeIpvs()', () => {
+  const DRAIN = { startedAtMs: 7, timeoutSeconds: 90 };
   const drains = new Map(
     [OURS, FOREIGN].flatMap(({ key }) =>
-      [DRAINING, SERVING].map(({ config }) => [drainKey(key, realServerKey(config)), 7] as const),
+      [DRAINING, SERVING].map(({ config }) => [drainKey(key, realServerKey(config)), DRAIN] as const),
     ),
   );
   const gone = row('TCP 10.96.0.99:80');
@@ -74,13 +75,12 @@ describe('observeIpvs()', () => {
     const { rows } = await observe();
     expect(rows.observedAtMs).toBe(NOW_MS);
     const seen = [...rows.virtualServers.values()].map(({ key, owner, origin, reason, realServers }) => {
-      const starts = [...realServers.values()].map(({ drainStartedAtMs }) => drainStartedAtMs);
-      return { key, owner, origin, reason, starts };
+      return { key, owner, origin, reason, drains: [...realServers.values()].map(({ drain }) => drain) };
     });
     const { origin, reason } = OURS;
     expect(seen).toEqual([
-      { key: OURS.key, owner: 'svcplane', origin, reason, starts: [7, null] },
-      { key: FOREIGN.key, owner: 'foreign', origin: null, reason: '', starts: [null, null] },
+      { key: OURS.key, owner: 'svcplane', origin, reason, drains: [DRAIN, null] },
+      { key: FOREIGN.key, owner: 'foreign', origin: null, reason: '', drains: [null, null] },
     ]);
   });
 

@@ -10,8 +10,11 @@ const B = '10.1.0.2:80';
 const NONE = rows([]);
 const wanted = rows([row(WEB, { realServers: [real(A)] })]);
 
-function withEndpoint(fields: Parameters<typeof real>[1]): IpvsRows {
-  return rows([row(WEB, { realServers: [real(A), real(B, fields)] })]);
+function withEndpoint(
+  fields: Parameters<typeof real>[1],
+  drainTimeoutSeconds: number | null = null,
+): IpvsRows {
+  return rows([row(WEB, { realServers: [real(A), real(B, fields)], drainTimeoutSeconds })]);
 }
 
 /** What is wanted no longer: drained, waited for, deleted. */
@@ -36,6 +39,53 @@ export const BREAKING: readonly PlanCase[] = [
   {
     name: 'deletes a draining real server at its deadline',
     observed: withEndpoint({ weight: 0, activeConnections: 1, drainStartedAtMs: NOW_MS - 60_000 }),
+    wanted,
+    break: [`deleteRealServer ${WEB} -> ${B}: 1 active connection`],
+  },
+  {
+    name: 'drains for as long as the Service says',
+    observed: withEndpoint({ activeConnections: 2 }),
+    wanted: rows([row(WEB, { realServers: [real(A)], drainTimeoutSeconds: 90 })]),
+    make: [`adoptVirtualServer ${WEB}: drain timeout default → 90 s`],
+    break: [`drainRealServer ${WEB} -> ${B}: weight 1 → 0, 2 active connections, at most 90 s`],
+  },
+  {
+    name: 'does not drain where the Service says 0',
+    observed: withEndpoint({ activeConnections: 2 }, 0),
+    wanted: rows([row(WEB, { realServers: [real(A)], drainTimeoutSeconds: 0 })]),
+    break: [`deleteRealServer ${WEB} -> ${B}: 2 active connections`],
+  },
+  {
+    name: 'deletes a virtual server at once whose Service said 0',
+    observed: withEndpoint({ activeConnections: 2 }, 0),
+    wanted: NONE,
+    break: [`deleteVirtualServer ${WEB}: with 2 real servers`],
+  },
+  {
+    name: 'drains a virtual server for as long as its Service said',
+    observed: withEndpoint({ activeConnections: 2 }, 90),
+    wanted: NONE,
+    break: [
+      `deleteRealServer ${WEB} -> ${A}: `,
+      `drainRealServer ${WEB} -> ${B}: weight 1 → 0, 2 active connections, at most 90 s`,
+    ],
+  },
+  {
+    name: 'waits for a drain as long as it may last since it began, whatever the Service says now',
+    observed: withEndpoint(
+      { weight: 0, activeConnections: 1, drainStartedAtMs: NOW_MS - 89_999, timeoutSeconds: 90 },
+      0,
+    ),
+    wanted: rows([row(WEB, { realServers: [real(A)], drainTimeoutSeconds: 0 })]),
+  },
+  {
+    name: 'deletes a draining real server at a deadline of its own',
+    observed: withEndpoint({
+      weight: 0,
+      activeConnections: 1,
+      drainStartedAtMs: NOW_MS - 5000,
+      timeoutSeconds: 5,
+    }),
     wanted,
     break: [`deleteRealServer ${WEB} -> ${B}: 1 active connection`],
   },

@@ -35,6 +35,7 @@ describe('projectIpvs()', () => {
       servicePort: 'http',
       exposure: 'ClusterIP',
       frontend: null,
+      drainTimeoutSeconds: null,
     });
   });
 
@@ -58,6 +59,7 @@ describe('projectIpvs()', () => {
       servicePort: 'http',
       exposure: 'LoadBalancer',
       frontend: LOCAL.key,
+      drainTimeoutSeconds: null,
     });
   });
 

@@ -19,7 +19,11 @@ describe('reduceIpvs()', () => {
     const observed = rows([row(KEY, { realServers: [A] })]);
     const reduced = reduceIpvs(observed, opsOf({ observed, wanted: rows([row(KEY)]) }));
     const drained = reduced.virtualServers.get(row(KEY).key)?.realServers.get(realServerKey(A.config));
-    expect(drained).toMatchObject({ activeConnections: 3, drainStartedAtMs: NOW_MS, config: { weight: 0 } });
+    expect(drained).toMatchObject({
+      activeConnections: 3,
+      drain: { startedAtMs: NOW_MS, timeoutSeconds: null },
+      config: { weight: 0 },
+    });
   });
 
   it('changes neither its input nor rows that no operation is about', () => {
