@@ -13,7 +13,7 @@ import {
   syncOnce,
 } from '../sync/sync-once.ts';
 import { type CliContext, EXIT, type ExitCode, type NodeAccess, UsageError } from './context.ts';
-import { loadDesired, reportRejected, requireManifests, warnOfExposure } from './load-desired.ts';
+import { loadDesired, reportRejected, requireSource, warnOfExposure } from './load-desired.ts';
 import { renderReport, renderReportJson } from './render-report.ts';
 import { chosen, configOf, type Invocation, type Verb } from './verb.ts';
 
@@ -40,7 +40,7 @@ async function apply(invocation: Invocation): Promise<ExitCode> {
   if (planFile !== undefined && config.manifests.length > 0) {
     throw new UsageError(`Cannot apply both the plan ${planFile} and manifests: give one of them`);
   }
-  if (planFile === undefined) requireManifests(config);
+  if (planFile === undefined) requireSource(context, config);
   await using node = await context.openNode(config, 'write');
   for (const note of node.notes) context.err(`note: ${note}\n`);
   const applied =

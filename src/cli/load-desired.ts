@@ -1,3 +1,4 @@
+import type { WatchState } from '../cluster/api-kind-watch.ts';
 import { decodeObjects } from '../cluster/decode.ts';
 import type { ClusterFacts } from '../cluster/facts.ts';
 import type { Config } from '../config.ts';
@@ -26,13 +27,33 @@ export async function loadDesired(
   config: Config,
   hostAddresses: readonly IpAddress[],
 ): Promise<LoadedDesired> {
-  requireManifests(config);
+  requireSource(context, config);
   const facts = await readFacts(context, config);
   return { facts, derivation: deriveNode(context, config, facts, { hostAddresses, followHost: false }) };
 }
 
-/** Reads the manifests. What was passed over is said on standard error. @throws as readManifests */
+/**
+ * Reads the manifests, or lists what the API server has. What was passed over is said on standard error.
+ * @throws as readManifests, or Error of one line if the API server does not answer
+ */
 export async function readFacts(context: CliContext, config: Config): Promise<ClusterFacts> {
+  return config.manifests.length > 0 ? readFiles(context, config) : listCluster(context, config);
+}
+
+/** As of one moment. Whoever asks once does not wait for an API server that is away. */
+async function listCluster(context: CliContext, config: Config): Promise<ClusterFacts> {
+  using cluster = await context.openCluster(config, nodeNameOf(config, context));
+  const failed = new AbortController();
+  const onState = ({ state, error }: WatchState) => {
+    if (state === 'failing') failed.abort(error);
+  };
+  for await (const _ of cluster.watch({ onState }, AbortSignal.any([context.signal, failed.signal]))) break;
+  context.signal.throwIfAborted();
+  failed.signal.throwIfAborted();
+  return cluster.store.facts;
+}
+
+async function readFiles(context: CliContext, config: Config): Promise<ClusterFacts> {
   const { objects, skipped, rejected } = await context.readManifests(config.manifests, context.signal);
   const node = nodeNameOf(config, context);
   const otherNodes = objects.filter(({ kind }) => kind === 'Node').length;
@@ -71,9 +92,12 @@ export function deriveOptionsOf(context: CliContext, config: Config, host: HostF
 }
 
 /** Asked before anything is opened, so that the missing flag is what is said. */
-export function requireManifests(config: Config): void {
-  if (config.manifests.length > 0) return;
-  throw new UsageError('Nothing to read: name files with -f PATH, or as manifests in --config FILE');
+export function requireSource({ env }: Pick<CliContext, 'env'>, config: Config): void {
+  const { manifests, kubeconfig, apiServer } = config;
+  if (manifests.length > 0 || kubeconfig !== '' || apiServer !== '' || env.KUBERNETES_SERVICE_HOST) return;
+  throw new UsageError(
+    'Nothing to read: name files with -f PATH, an API server with --kubeconfig FILE, or either in --config FILE',
+  );
 }
 
 function nonEmpty<T>(list: readonly T[]): readonly T[] | null {

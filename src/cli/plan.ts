@@ -11,7 +11,7 @@ import {
   loadDesired,
   nodeNameOf,
   reportRejected,
-  requireManifests,
+  requireSource,
   warnOfExposure,
 } from './load-desired.ts';
 import { planDocument, renderPlan, renderPlanJson } from './render-plan.ts';
@@ -58,7 +58,7 @@ async function observe(
     const loaded = await loadDesired(context, config, []);
     return { states: context.recordedStates(config, snapshot, loaded.derivation.desired), loaded };
   }
-  requireManifests(config);
+  requireSource(context, config);
   await using node = await context.openNode(config, 'read');
   for (const note of node.notes) context.err(`note: ${note}\n`);
   const loaded = await loadDesired(context, config, await node.hostAddresses(context.signal));

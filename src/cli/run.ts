@@ -1,7 +1,7 @@
 import type { Config } from '../config.ts';
 import { SyncLoop } from '../sync/loop.ts';
 import { type CliContext, EXIT, type ExitCode, UsageError } from './context.ts';
-import { nodeNameOf } from './load-desired.ts';
+import { nodeNameOf, requireSource } from './load-desired.ts';
 import { RunJournal } from './run-journal.ts';
 import { ClusterFacts, type FactSource, FileFacts } from './run-sources.ts';
 import { NodeSync, type SyncObserver } from './run-sync.ts';
@@ -19,6 +19,7 @@ export const runVerb: Verb = {
 async function run(invocation: Invocation): Promise<ExitCode> {
   const { context } = invocation;
   const config = await configOf(invocation);
+  requireSource(context, config);
   if (config.manifests.includes('-')) {
     throw new UsageError('Cannot follow standard input: name files or directories with -f PATH');
   }

@@ -3,7 +3,7 @@ import type { Operation } from '../dataplane/dataplane.ts';
 import { compareRejected } from '../model/rejected.ts';
 import { observeStages, operationsOf, planSync } from '../sync/sync-once.ts';
 import { EXIT, type ExitCode } from './context.ts';
-import { loadDesired, reportRejected, requireManifests } from './load-desired.ts';
+import { loadDesired, reportRejected, requireSource } from './load-desired.ts';
 import { chosen, configOf, type Invocation, type Verb } from './verb.ts';
 
 export const verifyVerb: Verb = {
@@ -41,7 +41,7 @@ async function verify(invocation: Invocation): Promise<ExitCode> {
   const { context, given } = invocation;
   const format = chosen(given, 'output', ['text', 'json'], 'text');
   const config = await configOf(invocation);
-  requireManifests(config);
+  requireSource(context, config);
   await using node = await context.openNode(config, 'read');
   for (const note of node.notes) context.err(`note: ${note}\n`);
   const { derivation } = await loadDesired(context, config, await node.hostAddresses(context.signal));

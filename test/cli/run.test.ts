@@ -124,7 +124,7 @@ describe('run', () => {
     expect(await cli.run('run', '-f', '-')).toMatchObject({ exit: 1 });
     expect(await cli.run('run')).toMatchObject({
       exit: 1,
-      err: expect.stringContaining('there is no API server here'),
+      err: expect.stringContaining('Nothing to read'),
     });
     cli.ipvs.dump = () => Promise.reject(new Error('Cannot read the virtual servers of IPVS: EPERM'));
     expect(await run()).toMatchObject({
