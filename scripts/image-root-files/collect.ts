@@ -1,7 +1,8 @@
 /**
  * Collects the files of the image, in its build stage: `node collect.ts DIR`, from a directory with node_modules and a
- * built `dist`. It imports every module of `dist` and takes what that has loaded, JavaScript, add-ons and shared
- * libraries, and nothing else. What loaded code may ask for later must be there too, or in LEFT_OUT with a reason.
+ * built `dist`. It imports every module of `dist`, and what they and their libraries may ask for later, and takes what
+ * that has loaded: JavaScript, add-ons and shared libraries. Left out is all else: what only building and testing needs,
+ * types, source maps, documentation, other processors' add-ons, most of the Kubernetes client, npm, and Debian.
  */
 import { execFileSync } from 'node:child_process';
 import {
@@ -25,21 +26,11 @@ const MAIN = 'dist/src/main.js';
 /** Loaded when the daemon starts, not when a module is imported. */
 const LIBRARIES = 'dist/native-bindings/nftables-library.js';
 
-/** What loaded code asks for in cases that do not happen here, each with the reason. */
-const LEFT_OUT: Readonly<Record<string, string>> = {};
-
 const source = process.cwd();
 const [target = ''] = process.argv.slice(2);
 if (target === '') throw new TypeError('usage: collect.ts DIR');
 
 const loaded = await loadEverything();
-const later = lazyImports(loaded);
-const unexplained = later.filter(({ specifier }) => !(specifier in LEFT_OUT));
-for (const { specifier, file } of unexplained) {
-  console.error(`collect: ${file} may ask for ${specifier}, which is neither loaded nor in LEFT_OUT`);
-}
-if (unexplained.length > 0) process.exit(1);
-
 const libraries = sharedObjects();
 copyModules(loaded);
 copyRuntime(libraries);
@@ -64,9 +55,14 @@ async function loadEverything(): Promise<ReadonlySet<string>> {
   for (const file of globSync('dist/**/*.js', { cwd: source }).filter((file) => file !== MAIN)) {
     await import(join(source, file));
   }
-  // What our own code loads where it is needed, as the verbs do that need a kernel.
-  const ours = new Set([...files].filter((file) => file.startsWith('dist/')));
-  for (const { specifier } of lazyImports(ours)) await import(specifier);
+  // What is loaded where it is needed, such as what only the verbs need that look at a kernel.
+  for (let later = lazyImports(files); later.length > 0; later = lazyImports(files)) {
+    for (const { specifier, path } of later) {
+      note(path);
+      // Its own imports are loaded with it; what is for browsers only may fail.
+      for (const each of [specifier, path]) await import(each).catch(() => undefined);
+    }
+  }
   const { NftablesContext } = await import(join(source, LIBRARIES));
   NftablesContext.open()[Symbol.dispose]();
   // The composition root runs what the command line says.
@@ -77,23 +73,24 @@ async function loadEverything(): Promise<ReadonlySet<string>> {
   return files;
 }
 
-/** Literal `import()` and `require()` of what exists and has not been loaded; no other is in `dist`. */
-function lazyImports(files: ReadonlySet<string>): readonly { specifier: string; file: string }[] {
+/** Literal `import()` and `require()` of what exists and has not been loaded. */
+function lazyImports(files: ReadonlySet<string>): readonly { specifier: string; path: string }[] {
   return [...files].flatMap((file) => {
     if (!/\.[cm]?js$/.test(file)) return [];
-    const path = join(source, file);
-    const asked = readFileSync(path, 'utf8').matchAll(/\b(?:import|require)\(\s*(['"`])([^'"`$]+)\1\s*\)/g);
+    const from = join(source, file);
+    const asked = readFileSync(from, 'utf8').matchAll(/\b(?:import|require)\(\s*(['"`])([^'"`$]+)\1\s*\)/g);
     return [...asked].flatMap(([, , specifier = '']) => {
-      if (isBuiltin(specifier)) return [];
-      const found = resolved(path, specifier);
-      return found === undefined || files.has(relative(source, found)) ? [] : { specifier, file };
+      const path = isBuiltin(specifier) ? undefined : resolved(from, specifier);
+      return path === undefined || files.has(relative(source, path)) ? [] : { specifier, path };
     });
   });
 }
 
 function resolved(from: string, specifier: string): string | undefined {
   try {
-    return realpathSync(createRequire(from).resolve(specifier));
+    const path = realpathSync(createRequire(from).resolve(specifier));
+    // Types are asked for in comments.
+    return path.endsWith('.d.ts') ? undefined : path;
   } catch {
     // Not installed: optional for those who ask for it.
     return undefined;
@@ -135,7 +132,15 @@ function copyRuntime(libraries: readonly string[]): void {
   symlinkSync(join('../..', HOME, MAIN), join(target, 'usr/bin/svcplane'));
   for (const path of libraries) copy(path, path);
   // Mount points, for the root is read-only.
-  for (const directory of ['dev', 'proc', 'sys', 'etc/svcplane', 'lib/modules', 'run/svcplane', 'var/lib/svcplane']) {
+  for (const directory of [
+    'dev',
+    'proc',
+    'sys',
+    'etc/svcplane',
+    'lib/modules',
+    'run/svcplane',
+    'var/lib/svcplane',
+  ]) {
     mkdirSync(join(target, directory), { recursive: true });
   }
   writeFileSync(join(target, 'etc/passwd'), 'root:x:0:0:root:/:/usr/bin/svcplane\n');
