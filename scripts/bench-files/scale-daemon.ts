@@ -1,0 +1,144 @@
+import { mkdtempSync, writeFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { assembleDataplanes } from '../../src/assembly.ts';
+import type { CliContext, ClusterAccess, NodeAccess } from '../../src/cli/context.ts';
+import { runCli } from '../../src/cli/program.ts';
+import { openApiConnection } from '../../src/cluster/api-connection-client.ts';
+import { watchCluster } from '../../src/cluster/api-watch.ts';
+import { FactStore } from '../../src/cluster/fact-store.ts';
+import type { Config } from '../../src/config.ts';
+import { nodeAddressesOf } from '../../src/dataplane/addresses/rows.ts';
+import { SYSCTL_NAMES } from '../../src/dataplane/ipvs/sysctls.ts';
+import { openLedgerStore } from '../../src/dataplane/ledger-store.ts';
+import { HealthCheckPorts } from '../../src/status/http.ts';
+import { API_BACKOFF, delayAfter } from '../../src/sync/backoff.ts';
+import { drainCheckMs } from '../../src/sync/drain-check.ts';
+import { FakeSysctls } from '../../test/fakes/ipvs-kernel.ts';
+import { FakeLinkKernel } from '../../test/fakes/link-kernel.ts';
+import { FakeNftablesKernel } from '../../test/fakes/nftables-kernel.ts';
+import { kubeconfigOf } from '../../test/kernel/kube/api-server.ts';
+import { POD_RANGES } from '../../test/kernel/kube/cluster-content.ts';
+import { CompactIpvsKernel } from './compact-kernel.ts';
+import { changeOf, type Ended, monotonicMs, type Progress } from './scale-messages.ts';
+
+/**
+ * `svcplane run` against an API server, over kernels in memory: `scale-daemon.ts NODE ACCESS` (JSON). Its parent is
+ * told of the changes that have reached the IPVS table, and says when to end.
+ */
+const [nodeName = '', access = ''] = process.argv.slice(2);
+const directory = mkdtempSync(join(tmpdir(), 'svcplane-scale-'));
+const kubeconfig = join(directory, 'kubeconfig');
+writeFileSync(kubeconfig, kubeconfigOf(JSON.parse(access)));
+const configFile = join(directory, 'config.yaml');
+const settings = { kubeconfig, nodeName, stateDirectory: directory, clusterCIDRs: POD_RANGES };
+writeFileSync(configFile, JSON.stringify(settings));
+
+let seen: [number, number][] = [];
+const kernels = {
+  kernel: new CompactIpvsKernel(({ address }) => {
+    const change = changeOf(address);
+    if (change !== undefined) seen.push([change, monotonicMs()]);
+  }),
+  links: new FakeLinkKernel(),
+  nftables: new FakeNftablesKernel(),
+};
+const { kernel } = kernels;
+
+async function openNode(config: Config): Promise<NodeAccess> {
+  const ledger = openLedgerStore(config.stateDirectory);
+  const sysctls = new FakeSysctls(Object.fromEntries(SYSCTL_NAMES.map((name) => [name, '1'])));
+  const dataplanes = assembleDataplanes(config, {
+    ...kernels,
+    ledger,
+    nowMs: Date.now,
+    readSysctl: sysctls.read,
+    writeSysctl: sysctls.write,
+  });
+  return {
+    stages: dataplanes.stages,
+    scopedStages: dataplanes.scopedStages,
+    notes: ledger.notes,
+    hostAddresses: async (signal) => nodeAddressesOf(await dataplanes.addresses.observe(signal)),
+    snapshot: unused,
+    watchLinks: silence,
+    ledgerCounts: () => ({}),
+    drainCheckMs: () =>
+      drainCheckMs(ledger.read().drains.values(), Date.now(), config.drainTimeoutSeconds * 1000),
+    ipvsInfo: unused,
+    [Symbol.asyncDispose]: async () => undefined,
+  };
+}
+
+/** Nobody else changes these links. */
+async function* silence(_: unknown, signal: AbortSignal): AsyncGenerator<'listening'> {
+  yield 'listening';
+  await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
+}
+
+async function openCluster(config: Config): Promise<ClusterAccess> {
+  const connection = await openApiConnection({ kubeconfig: config.kubeconfig, env: process.env });
+  const store = new FactStore(nodeName);
+  const delayMs = (failures: number) => delayAfter(failures, Math.random(), API_BACKOFF);
+  return {
+    store,
+    server: connection.server,
+    request: (method, path, options) => connection.request(method, path, options),
+    watch: (told, signal) =>
+      watchCluster(connection, store, { nodeName, delayAfter: delayMs, ...told }, signal),
+    [Symbol.dispose]: () => connection[Symbol.dispose](),
+  };
+}
+
+function unused(): never {
+  throw new Error('no verb but run is for this');
+}
+
+function tell(message: Progress | Ended): Promise<void> {
+  return new Promise((resolve) => {
+    if (process.send) process.send(message, undefined, undefined, () => resolve());
+    else resolve();
+  });
+}
+
+const ended = new AbortController();
+const context: CliContext = {
+  env: {},
+  hostname: nodeName,
+  nowMs: Date.now,
+  colour: false,
+  signal: ended.signal,
+  out: async (text) => void process.stdout.write(text),
+  // One line for each sync that changed something is more than anybody reads here.
+  err: (text) => void (/failed|error|refused/i.test(text) && process.stderr.write(text)),
+  readText: (path) => readFile(path, 'utf8'),
+  readManifests: unused,
+  watchManifests: unused,
+  openHealthChecks: async (report) => new HealthCheckPorts({ report, retryDelayMs: () => 1000 }),
+  openNode,
+  openCluster,
+  recordedStates: unused,
+  projectSnapshot: unused,
+  traceRows: unused,
+  inspectHost: unused,
+};
+
+/** @returns bytes of the JavaScript heap that something still refers to */
+function heapBytes(): number {
+  globalThis.gc?.();
+  return process.memoryUsage().heapUsed;
+}
+
+const timer = setInterval(() => {
+  void tell({ ...kernel.size, seen });
+  seen = [];
+}, 1000);
+process.once('message', () => ended.abort());
+await runCli(['run', '--config', configFile], context, 'bench');
+clearInterval(timer);
+const whole = heapBytes();
+const { writes } = kernel;
+kernel.clear();
+await tell({ heapBytes: whole, kernelBytes: whole - heapBytes(), writes });
+process.exit();
