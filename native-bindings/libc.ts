@@ -98,3 +98,45 @@ export const write = bind<[fd: number, bytes: Uint8Array, length: number]>(
 
 /** int close(int fd); @see <unistd.h> */
 export const close = bind<[fd: number]>('int close(int fd)');
+
+/**
+ * long syscall(long number, ...), for bpf(2), of which the C library has no function of its own; @see <unistd.h>
+ * @param attr read and written by the kernel; pointers in it must be to memory of `mapMemory`
+ */
+export const syscall = bind<[number: number, command: number, attr: Uint8Array, length: number]>(
+  'long syscall(long number, int cmd, _Inout_ void *attr, uint32_t size)',
+);
+
+/** int setns(int fd, int nstype); of the calling thread; @see <sched.h> */
+export const setns = bind<[fd: number, type: number]>('int setns(int fd, int nstype)');
+
+/** int mount(const char *, const char *, const char *, unsigned long, const void *); @see <sys/mount.h> */
+export const mount = bind<[source: string, target: string, type: string, flags: number, data: string | null]>(
+  'int mount(const char *source, const char *target, const char *type, unsigned long flags, const char *data)',
+);
+
+/** int umount2(const char *target, int flags); @see <sys/mount.h> */
+export const umount2 = bind<[target: string, flags: number]>('int umount2(const char *target, int flags)');
+
+/** Memory that the collector neither moves nor frees: its address may stand in a struct. */
+export interface MappedMemory {
+  readonly address: bigint;
+  readonly bytes: Uint8Array;
+}
+
+const mmap = library.func('void *mmap(void *addr, size_t len, int prot, int flags, int fd, int64_t off)');
+// include/uapi/asm-generic/mman-common.h
+const PROT_READ_WRITE = 0x3;
+const MAP_PRIVATE_ANONYMOUS = 0x22;
+const MAP_FAILED = 0xffff_ffff_ffff_ffffn;
+
+/**
+ * mmap of zeroed memory, kept until the process ends. Pages that nobody writes cost nothing.
+ * @throws Error if there is no memory; @see <sys/mman.h>
+ */
+export function mapMemory(length: number): MappedMemory {
+  const pointer: unknown = mmap(null, length, PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, -1, 0);
+  const address = koffi.address(pointer);
+  if (address === MAP_FAILED) throw new Error(`Cannot map ${length} bytes: errno ${koffi.errno()}`);
+  return { address, bytes: new Uint8Array(koffi.view(pointer, length)) };
+}

@@ -10,9 +10,10 @@ export type Probe =
   | { readonly outcome: 'unknown'; readonly reason: string };
 
 /** Capability numbers. @see include/uapi/linux/capability.h */
-export const CAPABILITY = { CAP_NET_ADMIN: 12, CAP_SYS_MODULE: 16, CAP_SYS_ADMIN: 21 } as const;
+export const CAPABILITY = { CAP_NET_ADMIN: 12, CAP_SYS_MODULE: 16, CAP_SYS_ADMIN: 21, CAP_BPF: 39 } as const;
 
-const SUPPORTED: Probe = { outcome: 'supported' };
+/** The answer that needs no reason. */
+export const SUPPORTED: Probe = { outcome: 'supported' };
 const { EACCES, EAFNOSUPPORT, ENOENT, EPERM, EPROTONOSUPPORT, EROFS } = constants.errno;
 const littleEndian = endianness() === 'LE';
 const ANSWER_TIMEOUT_MS = 2000;
@@ -104,7 +105,7 @@ function errnoOfReply(bytes: Uint8Array): number {
 }
 
 /** Some errors are an answer, the rest is no more than a failed look. */
-function probeOfError(error: unknown, conclusive: readonly number[]): Probe {
+export function probeOfError(error: unknown, conclusive: readonly number[]): Probe {
   if (!(error instanceof Error)) return { outcome: 'unknown', reason: String(error) };
   const errno = 'errno' in error && typeof error.errno === 'number' ? Math.abs(error.errno) : undefined;
   const answered = errno !== undefined && conclusive.includes(errno);
