@@ -1,8 +1,9 @@
 /**
  * Collects the files of the image, in its build stage: `node collect.ts DIR`, from a directory with node_modules and a
  * built `dist`. It imports every module of `dist`, and what they and their libraries may ask for later, and takes what
- * that has loaded: JavaScript, add-ons and shared libraries. Left out is all else: what only building and testing needs,
- * types, source maps, documentation, other processors' add-ons, most of the Kubernetes client, npm, and Debian.
+ * that has loaded: JavaScript, add-ons and shared libraries, and beside them our BPF programs. Left out is all else: what
+ * only building and testing needs, types, source maps, documentation, other processors' add-ons, most of the Kubernetes
+ * client, npm, and Debian.
  */
 import { execFileSync } from 'node:child_process';
 import {
@@ -25,6 +26,8 @@ const HOME = 'svcplane';
 const MAIN = 'dist/src/main.js';
 /** Loaded when the daemon starts, not when a module is imported. */
 const LIBRARIES = 'dist/native-bindings/nftables-library.js';
+/** Read when the daemon starts: BPF programs, which Node does not load. */
+const PROGRAMS = 'dist/native-bindings/bpf/*.o';
 
 const source = process.cwd();
 const [target = ''] = process.argv.slice(2);
@@ -32,7 +35,7 @@ if (target === '') throw new TypeError('usage: collect.ts DIR');
 
 const loaded = await loadEverything();
 const libraries = sharedObjects();
-copyModules(loaded);
+copyModules(new Set([...loaded, ...globSync(PROGRAMS)]));
 copyRuntime(libraries);
 copyLicenses(libraries);
 console.log(`collect: ${loaded.size} files of JavaScript and ${libraries.length} shared libraries`);
