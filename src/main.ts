@@ -9,13 +9,13 @@ import {
   recordedStates,
   traceRows,
 } from './assembly.ts';
-import type { CliContext, ClusterAccess, HealthCheckAnswers, NodeAccess } from './cli/context.ts';
+import type { CliContext, NodeAccess } from './cli/context.ts';
 import type { HostReport } from './cli/doctor.ts';
 import { runCli } from './cli/program.ts';
-import { FactStore } from './cluster/fact-store.ts';
 import { watchManifests } from './cluster/manifest-watch.ts';
 import { readManifests } from './cluster/manifests.ts';
 import type { Config } from './config.ts';
+import { daemonAccess, openCluster } from './daemon-host.ts';
 import { openLinkKernel } from './dataplane/addresses/client.ts';
 import { nodeAddressesOf } from './dataplane/addresses/rows.ts';
 import { NOTICE_GROUPS, watchLinks } from './dataplane/addresses/watch.ts';
@@ -23,6 +23,7 @@ import { NetlinkIpvsKernel } from './dataplane/ipvs/client.ts';
 import { NetlinkFlowKernel } from './dataplane/ipvs/flow-client.ts';
 import type { IpvsKernel } from './dataplane/ipvs/kernel.ts';
 import { readSysctlFile } from './dataplane/ipvs/observe.ts';
+import { readTraffic } from './dataplane/ipvs/statistics.ts';
 import { IPV6_SYSCTLS, SYSCTLS } from './dataplane/ipvs/sysctls.ts';
 import { EMPTY_LEDGER, type Ledger, type LedgerAccess } from './dataplane/ledger.ts';
 import { lockNode, openLedgerStore } from './dataplane/ledger-store.ts';
@@ -44,7 +45,6 @@ import { GenlClient } from './netlink/client.ts';
 import { ConntrackClient } from './netlink/conntrack-client.ts';
 import { decodeInfo, getInfo } from './netlink/ipvs-messages.ts';
 import { FamilyNotFoundError, NetlinkRequestError } from './netlink/results.ts';
-import { API_BACKOFF, delayAfter, LISTEN_BACKOFF } from './sync/backoff.ts';
 import { drainCheckMs } from './sync/drain-check.ts';
 import { observeStages } from './sync/sync-once.ts';
 
@@ -67,18 +67,32 @@ async function openNode(config: Config, access: 'read' | 'write'): Promise<NodeA
   const ledger = openLedgerStore(config.stateDirectory);
   const kernel = new NetlinkIpvsKernel(client, missingSchedulers());
   const flows = new NetlinkFlowKernel(tracking);
-  const dataplanes = assembleDataplanes(config, { kernel, flows, links, nftables, ledger, nowMs: Date.now });
+  const outside = { kernel, flows, links, nftables, ledger, nowMs: Date.now };
+  let wired = { config, dataplanes: assembleDataplanes(config, outside) };
   const kept = resources.move();
   return {
-    stages: dataplanes.stages,
-    scopedStages: dataplanes.scopedStages,
+    get stages() {
+      return wired.dataplanes.stages;
+    },
+    get scopedStages() {
+      return wired.dataplanes.scopedStages;
+    },
+    configure: (changed) => {
+      wired = { config: changed, dataplanes: assembleDataplanes(changed, outside) };
+    },
     notes: ledger.notes,
-    hostAddresses: async (signal) => nodeAddressesOf(await dataplanes.addresses.observe(signal)),
-    snapshot: (node, signal) => observeSnapshot(dataplanes, node, signal),
+    hostAddresses: async (signal) => nodeAddressesOf(await wired.dataplanes.addresses.observe(signal)),
+    snapshot: (node, signal) => observeSnapshot(wired.dataplanes, node, signal),
+    traffic: async (signal) => {
+      // A socket of its own: a sync may be at work on the other.
+      using own = NetlinkSocket.open(NETLINK_GENERIC);
+      return readTraffic(openIpvs(own), signal);
+    },
+    deletedFlows: () => flows.deleted,
     watchLinks: (wanted, signal) => watchNode(config, wanted, signal),
     ledgerCounts: () => ledgerCounts(ledger.read()),
     drainCheckMs: () =>
-      drainCheckMs(ledger.read().drains.values(), Date.now(), config.drainTimeoutSeconds * 1000),
+      drainCheckMs(ledger.read().drains.values(), Date.now(), wired.config.drainTimeoutSeconds * 1000),
     ipvsInfo: async () => readInfo(client),
     [Symbol.asyncDispose]: () => kept.disposeAsync(),
   };
@@ -101,30 +115,6 @@ async function* watchNode(
   using _ = { [Symbol.dispose]: () => signal.removeEventListener('abort', stop) };
   yield 'listening';
   yield* watchLinks(notices, links, config.interface, wanted);
-}
-
-/** @see ClusterAccess */
-async function openCluster(config: Config, nodeName: string): Promise<ClusterAccess> {
-  // Loaded here: files need none of it.
-  const { openApiConnection } = await import('./cluster/api-connection-client.ts');
-  const { watchCluster } = await import('./cluster/api-watch.ts');
-  const connection = await openApiConnection({
-    ...(config.kubeconfig === '' ? {} : { kubeconfig: config.kubeconfig }),
-    ...(config.apiServer === '' ? {} : { server: config.apiServer }),
-    env: process.env,
-  });
-  const store = new FactStore(nodeName);
-  const delayMs = (failures: number) => delayAfter(failures, Math.random(), API_BACKOFF);
-  return {
-    store,
-    get server() {
-      return connection.server;
-    },
-    request: (method, path, options) => connection.request(method, path, options),
-    watch: (told, signal) =>
-      watchCluster(connection, store, { nodeName, delayAfter: delayMs, ...told }, signal),
-    [Symbol.dispose]: () => connection[Symbol.dispose](),
-  };
 }
 
 function ledgerCounts(ledger: Ledger): Readonly<Record<string, number>> {
@@ -250,12 +240,6 @@ async function inspectRows(config: Config) {
   }
 }
 
-async function openHealthChecks(report: (line: string) => void): Promise<HealthCheckAnswers> {
-  const { HealthCheckPorts } = await import('./status/http.ts');
-  const retryDelayMs = (failures: number) => delayAfter(failures, Math.random(), LISTEN_BACKOFF);
-  return new HealthCheckPorts({ report, retryDelayMs });
-}
-
 const interrupted = new AbortController();
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => interrupted.abort());
 
@@ -270,7 +254,7 @@ const context: CliContext = {
   readText,
   readManifests,
   watchManifests,
-  openHealthChecks,
+  daemon: daemonAccess(version()),
   openNode,
   openCluster,
   recordedStates: (config, snapshot, desired) =>

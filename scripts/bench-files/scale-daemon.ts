@@ -3,17 +3,13 @@ import { readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { assembleDataplanes } from '../../src/assembly.ts';
-import type { CliContext, ClusterAccess, NodeAccess } from '../../src/cli/context.ts';
+import type { CliContext, NodeAccess } from '../../src/cli/context.ts';
 import { runCli } from '../../src/cli/program.ts';
-import { openApiConnection } from '../../src/cluster/api-connection-client.ts';
-import { watchCluster } from '../../src/cluster/api-watch.ts';
-import { FactStore } from '../../src/cluster/fact-store.ts';
 import type { Config } from '../../src/config.ts';
+import { daemonAccess, openCluster } from '../../src/daemon-host.ts';
 import { nodeAddressesOf } from '../../src/dataplane/addresses/rows.ts';
 import { SYSCTL_NAMES } from '../../src/dataplane/ipvs/sysctls.ts';
 import { openLedgerStore } from '../../src/dataplane/ledger-store.ts';
-import { HealthCheckPorts } from '../../src/status/http.ts';
-import { API_BACKOFF, delayAfter } from '../../src/sync/backoff.ts';
 import { drainCheckMs } from '../../src/sync/drain-check.ts';
 import { FakeSysctls } from '../../test/fakes/ipvs-kernel.ts';
 import { FakeLinkKernel } from '../../test/fakes/link-kernel.ts';
@@ -32,7 +28,15 @@ const directory = mkdtempSync(join(tmpdir(), 'svcplane-scale-'));
 const kubeconfig = join(directory, 'kubeconfig');
 writeFileSync(kubeconfig, kubeconfigOf(JSON.parse(access)));
 const configFile = join(directory, 'config.yaml');
-const settings = { kubeconfig, nodeName, stateDirectory: directory, clusterCIDRs: POD_RANGES };
+const settings = {
+  kubeconfig,
+  nodeName,
+  stateDirectory: directory,
+  clusterCIDRs: POD_RANGES,
+  socket: join(directory, 'svcplane.sock'),
+  // One line for each sync that changed something is more than anybody reads here.
+  log: { level: 'error' },
+};
 writeFileSync(configFile, JSON.stringify(settings));
 
 let seen: [number, number][] = [];
@@ -59,6 +63,9 @@ async function openNode(config: Config): Promise<NodeAccess> {
   return {
     stages: dataplanes.stages,
     scopedStages: dataplanes.scopedStages,
+    configure: unused,
+    traffic: unused,
+    deletedFlows: () => ({ IPv4: 0, IPv6: 0 }),
     notes: ledger.notes,
     hostAddresses: async (signal) => nodeAddressesOf(await dataplanes.addresses.observe(signal)),
     snapshot: unused,
@@ -75,20 +82,6 @@ async function openNode(config: Config): Promise<NodeAccess> {
 async function* silence(_: unknown, signal: AbortSignal): AsyncGenerator<'listening'> {
   yield 'listening';
   await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
-}
-
-async function openCluster(config: Config): Promise<ClusterAccess> {
-  const connection = await openApiConnection({ kubeconfig: config.kubeconfig, env: process.env });
-  const store = new FactStore(nodeName);
-  const delayMs = (failures: number) => delayAfter(failures, Math.random(), API_BACKOFF);
-  return {
-    store,
-    server: connection.server,
-    request: (method, path, options) => connection.request(method, path, options),
-    watch: (told, signal) =>
-      watchCluster(connection, store, { nodeName, delayAfter: delayMs, ...told }, signal),
-    [Symbol.dispose]: () => connection[Symbol.dispose](),
-  };
 }
 
 function unused(): never {
@@ -110,12 +103,11 @@ const context: CliContext = {
   colour: false,
   signal: ended.signal,
   out: async (text) => void process.stdout.write(text),
-  // One line for each sync that changed something is more than anybody reads here.
-  err: (text) => void (/failed|error|refused/i.test(text) && process.stderr.write(text)),
+  err: (text) => void process.stderr.write(text),
   readText: (path) => readFile(path, 'utf8'),
   readManifests: unused,
   watchManifests: unused,
-  openHealthChecks: async (report) => new HealthCheckPorts({ report, retryDelayMs: () => 1000 }),
+  daemon: daemonAccess('bench'),
   openNode,
   openCluster,
   recordedStates: unused,

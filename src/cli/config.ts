@@ -49,6 +49,11 @@ export async function printedConfig(
   );
 }
 
+/** All that is in force, as JSON can hold it. */
+export function configObject({ config, written }: Pick<ResolvedConfig, 'config' | 'written'>): object {
+  return shownOf(config, written, config, () => true);
+}
+
 /** `-f` names what is converted: manifests are not read here. */
 async function convert(context: Pick<CliContext, 'readText'>, given: GivenOptions): Promise<ResolvedConfig> {
   const { manifests, ...others } = given;

@@ -1,13 +1,18 @@
 import type { ApiConnection } from '../cluster/api-connection.ts';
 import type { WatchClusterOptions } from '../cluster/api-watch.ts';
+import type { EventRecorder } from '../cluster/events-client.ts';
 import type { FactStore } from '../cluster/fact-store.ts';
 import type { SourcedObjects } from '../cluster/manifest-objects.ts';
 import type { Config } from '../config.ts';
-import type { IpAddress } from '../model/address.ts';
+import type { IpAddress, IpFamily } from '../model/address.ts';
 import type { DesiredState } from '../model/desired-state.ts';
 import type { IpvsInfo } from '../snapshot/render-ipvsadm.ts';
 import type { Snapshot } from '../snapshot/snapshot.ts';
+import type { ProcessFigures } from '../status/host.ts';
 import type { HealthCheckPorts } from '../status/http.ts';
+import type { DaemonLog, LogLevel } from '../status/log.ts';
+import type { Routes, StatusServer } from '../status/status-http.ts';
+import type { TrafficRow } from '../status/traffic-metrics.ts';
 import type { ScopedStage } from '../sync/scoped-stage.ts';
 import type { StageState } from '../sync/stage.ts';
 import type { Stages } from '../sync/sync-once.ts';
@@ -44,8 +49,7 @@ export interface CliContext {
    * @throws ApiConfigurationError of one line
    */
   openCluster(config: Config, nodeName: string): Promise<ClusterAccess>;
-  /** @param report told of each port that can't be had, in one line */
-  openHealthChecks(report: (line: string) => void): Promise<HealthCheckAnswers>;
+  readonly daemon: DaemonAccess;
   /** The same dataplanes over a recorded snapshot instead of a kernel. */
   recordedStates(config: Config, snapshot: Snapshot, desired: DesiredState): readonly StageState[];
   /** The rows that `desired` means to the dataplanes, as a snapshot; `rejected` has what they refuse. */
@@ -56,6 +60,24 @@ export interface CliContext {
   inspectHost(config: Config): Promise<HostReport>;
 }
 
+/** What a process that goes on has of the outside, besides. */
+export interface DaemonAccess {
+  readonly versions: { readonly svcplane: string; readonly node: string };
+  /** When the process began, ms since the epoch. */
+  readonly startMs: number;
+  /** A clock that never goes back. */
+  monotonicMs(): number;
+  figures(): Promise<ProcessFigures>;
+  openLog(level: LogLevel): DaemonLog;
+  /** Answers nowhere yet. @param report told of each place that can't be had, in one line */
+  openServer(name: string, routes: Routes, report: (line: string) => void): StatusServer;
+  /** @param report told of each port that can't be had, in one line */
+  openHealthChecks(report: (line: string) => void): HealthCheckAnswers;
+}
+
+/** Takes what Events are to tell, and sees to it. */
+export type RecordsEvents = Pick<EventRecorder, 'record'>;
+
 /** Answers at health check node ports until disposed of. */
 export type HealthCheckAnswers = Pick<HealthCheckPorts, 'update' | 'failures' | typeof Symbol.asyncDispose>;
 
@@ -63,12 +85,15 @@ export type HealthCheckAnswers = Pick<HealthCheckPorts, 'update' | 'failures' | 
 export interface ClusterAccess extends Pick<ApiConnection, 'request' | 'server'>, Disposable {
   /** Whole after the first yield of `watch`. */
   readonly store: FactStore;
+  /** Writes Events while it runs. */
+  readonly events: Pick<EventRecorder, 'record' | 'run' | 'lastError'>;
   /** See watchCluster. */
   watch(told: Pick<WatchClusterOptions, 'onState' | 'onCount'>, signal: AbortSignal): AsyncGenerator<void>;
 }
 
-/** This node's kernel, opened for reading and writing. */
+/** This node's kernel, opened for reading and writing. Calls must not overlap, but for `traffic`. */
 export interface NodeAccess extends AsyncDisposable {
+  /** The dataplanes, wired as configured last. */
   readonly stages: Stages;
   /** The same, looked at in part. */
   readonly scopedStages: readonly ScopedStage[];
@@ -85,6 +110,12 @@ export interface NodeAccess extends AsyncDisposable {
     wanted: () => ReadonlySet<IpAddress>,
     signal: AbortSignal,
   ): AsyncGenerator<'ours' | 'others' | 'listening'>;
+  /** Wires the dataplanes anew; what was read of the kernel before is void. */
+  configure(config: Config): void;
+  /** The counters of all virtual servers, foreign ones too. */
+  traffic(signal: AbortSignal): Promise<readonly TrafficRow[]>;
+  /** How many entries of conntrack have been deleted since the node was opened. */
+  deletedFlows(): Readonly<Record<IpFamily, number>>;
   /** How many objects the ledger has entered as ours, by kind. */
   ledgerCounts(): Readonly<Record<string, number>>;
   /** When the connections of draining real servers should be looked at again; null if none drains. */

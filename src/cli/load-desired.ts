@@ -106,14 +106,19 @@ function nonEmpty<T>(list: readonly T[]): readonly T[] | null {
 
 /** Says on standard error what is served more widely than its owners may think. */
 export function warnOfExposure(context: CliContext, config: Config, facts: ClusterFacts): void {
+  for (const warning of exposureWarning(config, facts)) context.err(`${warning}\n`);
+}
+
+/** At most one line. */
+export function exposureWarning(config: Config, facts: ClusterFacts): readonly string[] {
+  if (config.externalIPs.policy !== 'allowAll') return [];
   const services = [...facts.services.values()];
   const claimants = services.filter(({ externalIPs }) => externalIPs.length > 0).length;
-  if (claimants > 0 && config.externalIPs.policy === 'allowAll') {
-    context.err(
-      `warning: externalIPs are served wherever they point (Services: ${claimants}; CVE-2020-8554): ` +
-        'set externalIPs.policy to allowList or deny\n',
-    );
-  }
+  if (claimants === 0) return [];
+  return [
+    `warning: externalIPs are served wherever they point (Services: ${claimants}; CVE-2020-8554): ` +
+      'set externalIPs.policy to allowList or deny',
+  ];
 }
 
 /** How many rejections are listed before the rest is only counted. */

@@ -1,14 +1,17 @@
 import { Argument, Command, CommanderError } from 'commander';
 import { applyVerb } from './apply.ts';
 import { cleanupVerb } from './cleanup.ts';
+import { configVerb } from './config.ts';
 import { type CliContext, EXIT, type ExitCode } from './context.ts';
 import { diffVerb } from './diff.ts';
 import { doctorVerb } from './doctor.ts';
 import { explainVerb } from './explain.ts';
+import { guardVerb } from './guard.ts';
 import { planVerb } from './plan.ts';
 import { runVerb } from './run.ts';
 import { settingOptions } from './settings.ts';
 import { snapshotVerb } from './snapshot.ts';
+import { statusVerb } from './status.ts';
 import type { Verb } from './verb.ts';
 import { verifyVerb } from './verify.ts';
 
@@ -22,6 +25,9 @@ const VERBS: readonly Verb[] = [
   explainVerb,
   doctorVerb,
   cleanupVerb,
+  statusVerb,
+  guardVerb,
+  configVerb,
 ];
 
 /**

@@ -1,9 +1,10 @@
+import type { NodeState } from '../cluster/decode-node.ts';
 import type { FactChanges } from '../cluster/fact-store.ts';
 import type { ClusterFacts as Facts } from '../cluster/facts.ts';
 import type { Config } from '../config.ts';
 import type { Reason } from '../sync/trigger.ts';
 import type { CliContext, ClusterAccess } from './context.ts';
-import { readFacts, warnOfExposure } from './load-desired.ts';
+import { readFacts } from './load-desired.ts';
 
 /** Where `run` has its facts from. */
 export interface FactSource {
@@ -11,6 +12,8 @@ export interface FactSource {
   readonly facts: Facts;
   /** What {@link updates} are called in the log. */
   readonly reason: Reason;
+  /** What the own Node says about its end; null where there is none. */
+  readonly ownNode: NodeState | null;
   /** What has changed in `facts` since the last call. */
   takeChanges(): FactChanges;
   /** Yields when the facts are whole for the first time, and whenever they have changed, until aborted. */
@@ -27,6 +30,7 @@ export interface SourceReport {
 /** The manifests of the configuration, read again whenever they have changed. */
 export class FileFacts implements FactSource {
   readonly reason = 'files changed';
+  readonly ownNode = null;
   readonly #context: CliContext;
   readonly #config: Config;
   readonly #report: SourceReport;
@@ -69,12 +73,8 @@ export class FileFacts implements FactSource {
     }
   }
 
-  async #read(): Promise<Facts> {
-    const facts = await this.#report.filtered('reading', (filtered) => readFacts(filtered, this.#config));
-    await this.#report.filtered('exposure', async (filtered) =>
-      warnOfExposure(filtered, this.#config, facts),
-    );
-    return facts;
+  #read(): Promise<Facts> {
+    return this.#report.filtered('reading', (filtered) => readFacts(filtered, this.#config));
   }
 }
 
@@ -92,6 +92,10 @@ export class ClusterFacts implements FactSource {
 
   get facts(): Facts {
     return this.#cluster.store.facts;
+  }
+
+  get ownNode(): NodeState | null {
+    return this.#cluster.store.ownNode;
   }
 
   takeChanges(): FactChanges {

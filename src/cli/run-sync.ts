@@ -1,3 +1,4 @@
+import type { FactChanges } from '../cluster/fact-store.ts';
 import type { Config } from '../config.ts';
 import { nodeContext } from '../desired/derive.ts';
 import type { NodeContext } from '../desired/frontends.ts';
@@ -6,6 +7,7 @@ import type { IpAddress } from '../model/address.ts';
 import type { DesiredState } from '../model/desired-state.ts';
 import type { Rejected } from '../model/rejected.ts';
 import type { AuditRecord, GuardRecord, SyncRecord } from '../status/records.ts';
+import { Exclusive } from '../sync/exclusive.ts';
 import { IncrementalSync } from '../sync/incremental.ts';
 import type { SyncOutcome } from '../sync/loop.ts';
 import { needsOf } from '../sync/scoped-stage.ts';
@@ -18,10 +20,11 @@ import type { FactSource } from './run-sources.ts';
 
 /** Whom syncs are told to. */
 export interface SyncObserver {
-  begun(): void;
+  /** @param changes that it takes up */
+  begun(changes: FactChanges): void;
   synced(record: SyncRecord): void;
   audited(record: AuditRecord): void;
-  /** All that is not served, each time anew. */
+  /** All that is not served; the same list again while it says the same. */
   rejected(rejected: readonly Rejected[]): void;
   /** @param guard null while nothing is held back */
   guarded(guard: GuardRecord | null): void;
@@ -46,12 +49,14 @@ const OF_HOST: readonly Reason[] = [...WHOLE, 'address notice'];
 export class NodeSync {
   readonly #environment: RunEnvironment;
   readonly #guard: NodeGuard;
-  readonly #index: ServiceIndex;
-  readonly #sync: IncrementalSync<DerivationInput>;
+  readonly #exclusive = new Exclusive();
+  #index: ServiceIndex;
+  #sync: IncrementalSync<DerivationInput>;
   #config: Config;
   #hostAddresses: readonly IpAddress[] = [];
   #context: { readonly value: NodeContext; readonly text: string } | undefined;
   #foreign: readonly string[] = [];
+  #rejected: { readonly of: readonly (readonly Rejected[])[]; readonly all: readonly Rejected[] } | undefined;
   #hasSynced = false;
   /** Whether the last sync that was free to change something has left nothing undone. */
   #isRight = false;
@@ -60,21 +65,21 @@ export class NodeSync {
     this.#environment = environment;
     this.#config = config;
     this.#guard = new NodeGuard(config.guard, environment.context.nowMs);
-    const { stages, scopedStages } = environment.node;
+    [this.#index, this.#sync] = this.#anew();
+  }
+
+  /** Nothing is known of the kernel then: the next sync is a whole one. */
+  #anew(): [ServiceIndex, IncrementalSync<DerivationInput>] {
+    const { stages, scopedStages } = this.#environment.node;
     const index = new ServiceIndex({ needsOf: needsOf(scopedStages) });
-    this.#index = index;
-    this.#sync = new IncrementalSync({
-      stages,
-      scopedStages,
-      source: {
-        derive: (input) => index.derive(input),
-        change: (input, services) => index.change(input, services),
-        get desired() {
-          return index.desired;
-        },
+    const source = {
+      derive: (input: DerivationInput) => index.derive(input),
+      change: (input: DerivationInput, services: Iterable<string>) => index.change(input, services),
+      get desired() {
+        return index.desired;
       },
-      guard: this.#guard,
-    });
+    };
+    return [index, new IncrementalSync({ stages, scopedStages, source, guard: this.#guard })];
   }
 
   /** What the node was, or is being made; undefined before the first sync. Derived anew where that is needed. */
@@ -89,7 +94,9 @@ export class NodeSync {
 
   /** All that is not served, of the input and by the dataplanes. */
   get rejected(): readonly Rejected[] {
-    return [...this.#index.rejected, ...this.#sync.rejected];
+    const of = [this.#index.rejected, this.#sync.rejected];
+    if (!this.#rejected?.of.every((list, i) => list === of[i])) this.#rejected = { of, all: of.flat() };
+    return this.#rejected?.all ?? [];
   }
 
   /** What of somebody else the last look at everything has seen, by name. */
@@ -102,10 +109,17 @@ export class NodeSync {
     return this.#hasSynced;
   }
 
-  /** From the next sync on, which has to be a whole one. */
-  set config(config: Config) {
+  /** From the next sync on, which is a whole one. The node has to be configured before. */
+  configure(config: Config): void {
     this.#config = config;
     this.#guard.options = config.guard;
+    this.#context = undefined;
+    [this.#index, this.#sync] = this.#anew();
+  }
+
+  /** Does something while no sync runs: a channel to the kernel has one user at a time. */
+  between<Result>(body: () => Promise<Result>): Promise<Result> {
+    return this.#exclusive.run(body);
   }
 
   /** What is held back may go with the next sync. @returns whether anything was */
@@ -114,12 +128,17 @@ export class NodeSync {
   }
 
   /** @throws as the dataplanes, where the channel to the kernel is broken or the ledger can't be written */
-  async sync(reasons: ReadonlySet<Reason>, signal: AbortSignal): Promise<SyncOutcome> {
+  sync(reasons: ReadonlySet<Reason>, signal: AbortSignal): Promise<SyncOutcome> {
+    return this.#exclusive.run(() => this.#syncAlone(reasons, signal));
+  }
+
+  async #syncAlone(reasons: ReadonlySet<Reason>, signal: AbortSignal): Promise<SyncOutcome> {
     const { node, source, observer } = this.#environment;
     const before = this.#isRight;
     this.#isRight = false;
-    observer.begun();
-    const { services, isWhole } = source.takeChanges();
+    const changes = source.takeChanges();
+    const { services, isWhole } = changes;
+    observer.begun(changes);
     let kind: SyncRecord['kind'] = 'whole';
     try {
       const input = { facts: source.facts, context: await this.#contextOf(isWhole, reasons, signal) };

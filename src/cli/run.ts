@@ -1,30 +1,41 @@
 import type { Config } from '../config.ts';
 import { SyncLoop } from '../sync/loop.ts';
-import { type CliContext, EXIT, type ExitCode, UsageError } from './context.ts';
+import { type ConfigNews, watchConfig } from './config-watch.ts';
+import {
+  type CliContext,
+  type ClusterAccess,
+  EXIT,
+  type ExitCode,
+  type NodeAccess,
+  UsageError,
+} from './context.ts';
+import { kubeProxyOptions } from './kube-proxy-options.ts';
 import { nodeNameOf, requireSource } from './load-desired.ts';
-import { RunJournal } from './run-journal.ts';
+import { RunReload } from './run-reload.ts';
 import { ClusterFacts, type FactSource, FileFacts } from './run-sources.ts';
-import { NodeSync, type SyncObserver } from './run-sync.ts';
-import { configOf, type Invocation, type Verb } from './verb.ts';
+import { RunStatus } from './run-status.ts';
+import { NodeSync } from './run-sync.ts';
+import type { ResolvedConfig } from './settings.ts';
+import { type Invocation, readConfig, type Verb } from './verb.ts';
 
 export const runVerb: Verb = {
   name: 'run',
   arguments: '',
   summary: 'the daemon: keeps this node in sync with an API server, or with files, until it is stopped',
   exitCodes: '0 stopped by SIGTERM or SIGINT, the kernel is left as it is; 1 error',
-  options: [],
+  options: kubeProxyOptions(),
   run: (invocation) => run(invocation),
 };
 
 async function run(invocation: Invocation): Promise<ExitCode> {
-  const { context } = invocation;
-  const config = await configOf(invocation);
-  requireSource(context, config);
-  if (config.manifests.includes('-')) {
+  const { context, given } = invocation;
+  const resolved = await readConfig(context, given);
+  requireSource(context, resolved.config);
+  if (resolved.config.manifests.includes('-')) {
     throw new UsageError('Cannot follow standard input: name files or directories with -f PATH');
   }
   try {
-    await follow(context, config);
+    await follow(invocation, resolved);
   } catch (error) {
     // What was being done when the end came, was cut off.
     if (!context.signal.aborted) throw error;
@@ -32,40 +43,51 @@ async function run(invocation: Invocation): Promise<ExitCode> {
   return EXIT.done;
 }
 
-async function follow(context: CliContext, config: Config): Promise<void> {
-  const journal = new RunJournal(context);
+async function follow({ context, given }: Invocation, resolved: ResolvedConfig): Promise<void> {
+  const { config } = resolved;
   const ended = new AbortController();
   const signal = AbortSignal.any([context.signal, ended.signal]);
   await using resources = new AsyncDisposableStack();
-  const source = await openSource(context, config, journal, resources);
+  const status = resources.use(new RunStatus(context, resolved, nodeNameOf(config, context)));
+  const { log } = status;
+  log.told(
+    'notes',
+    resolved.notes.map((note) => `note: ${note}`),
+  );
+  const { source, cluster } = await openSource(context, config, status, resources);
   const updates = resources.use(source.updates(signal));
   const whole = updates.next();
   // Files are read before anything is opened, for what is wrong with them is said first; an API server may take long.
   if (config.manifests.length > 0) await whole;
   const node = resources.use(await context.openNode(config, 'write'));
-  for (const note of node.notes) journal.line(`note: ${note}`);
-  const healthChecks = resources.use(await context.openHealthChecks((line) => journal.line(line)));
-  const observer = observerOf(journal);
-  const sync = new NodeSync(config, { context, node, source, healthChecks, observer });
-  const links = resources.use(node.watchLinks(() => sync.localAddresses, signal));
-  // Listened to before the first sync, so that no change falls in between.
-  await links.next();
-  await whole;
+  log.told(
+    'ledger',
+    node.notes.map((note) => `note: ${note}`),
+  );
+  const healthChecks = resources.use(context.daemon.openHealthChecks((line) => log.report(line)));
+  const sync = new NodeSync(config, { context, node, source, healthChecks, observer: status });
   const loop = new SyncLoop((reasons, until) => sync.sync(reasons, until), {
     auditIntervalMs: config.audit.intervalSeconds * 1000,
     onError: (error) => {
       // What has never worked is not expected to by itself: whoever started it should know.
       if (!sync.hasSynced) throw error;
-      journal.failed([messageOf(error)]);
+      status.failed(error);
     },
   });
-  const followFacts = async () => {
-    for await (const _ of updates) loop.request(source.reason);
-  };
-  const followLinks = async () => {
-    for await (const news of links) loop.request(news === 'ours' ? 'link notice' : 'address notice');
-  };
-  const tasks = [loop.run(signal), followFacts(), followLinks()];
+  status.attach({ node, sync, loop, source, healthChecks }, cluster?.events);
+  await status.configure(resolved);
+  const links = resources.use(node.watchLinks(() => sync.localAddresses, signal));
+  // Listened to before the first sync, so that no change falls in between.
+  await links.next();
+  await whole;
+  status.updated(source.ownNode);
+  const tasks = [
+    loop.run(signal),
+    followFacts(updates, source, status, loop),
+    followLinks(links, status, loop),
+    followConfig(watchConfig(context, given, signal), new RunReload(resolved, { status, node, sync, loop })),
+    cluster?.events.run(signal),
+  ];
   try {
     await Promise.all(tasks);
   } finally {
@@ -74,30 +96,52 @@ async function follow(context: CliContext, config: Config): Promise<void> {
   }
 }
 
+async function followFacts(
+  updates: AsyncGenerator<void>,
+  source: FactSource,
+  status: RunStatus,
+  loop: SyncLoop,
+): Promise<void> {
+  for await (const _ of updates) {
+    status.updated(source.ownNode);
+    loop.request(source.reason);
+  }
+}
+
+async function followLinks(
+  links: ReturnType<NodeAccess['watchLinks']>,
+  status: RunStatus,
+  loop: SyncLoop,
+): Promise<void> {
+  for await (const news of links) {
+    status.queued();
+    loop.request(news === 'ours' ? 'link notice' : 'address notice');
+  }
+}
+
+async function followConfig(news: AsyncGenerator<ConfigNews>, reload: RunReload): Promise<void> {
+  for await (const each of news) await reload.take(each);
+}
+
 async function openSource(
   context: CliContext,
   config: Config,
-  journal: RunJournal,
+  status: RunStatus,
   resources: AsyncDisposableStack,
-): Promise<FactSource> {
+): Promise<{ readonly source: FactSource; readonly cluster?: ClusterAccess }> {
+  const { log } = status;
+  if (config.manifests.length === 0) {
+    const cluster = resources.use(await context.openCluster(config, nodeNameOf(config, context)));
+    return { source: new ClusterFacts(cluster, status.watches), cluster };
+  }
   const report = {
-    failed: (message: string) => journal.line(`failed: ${message}`),
-    filtered: journal.filtered.bind(journal),
+    failed: (message: string) => log.report(`failed: ${message}`),
+    filtered: async <Result>(topic: string, body: (filtered: CliContext) => Promise<Result>) => {
+      const texts: string[] = [];
+      const result = await body({ ...context, err: (text) => void texts.push(text) });
+      log.told(topic, texts);
+      return result;
+    },
   };
-  if (config.manifests.length > 0) return new FileFacts(context, config, report);
-  return new ClusterFacts(resources.use(await context.openCluster(config, nodeNameOf(config, context))), {});
-}
-
-function observerOf(journal: RunJournal): SyncObserver {
-  return {
-    begun: () => undefined,
-    synced: ({ rounds, reasons }) => journal.synced(rounds, reasons),
-    audited: ({ ops, isRepaired }) => journal.drifted(isRepaired ? [] : ops),
-    rejected: (rejected) => journal.rejected(rejected),
-    guarded: (guard) => journal.failed(guard ? [guard.reason] : []),
-  };
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  return { source: new FileFacts(context, config, report) };
 }

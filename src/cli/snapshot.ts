@@ -1,5 +1,6 @@
 import { Option } from 'commander';
 import type { Config } from '../config.ts';
+import type { DesiredState } from '../model/desired-state.ts';
 import { compareRejected } from '../model/rejected.ts';
 import { renderIpvsadm } from '../snapshot/render-ipvsadm.ts';
 import { renderIpvsadmSave } from '../snapshot/render-ipvsadm-save.ts';
@@ -46,9 +47,17 @@ async function snapshot(invocation: Invocation): Promise<ExitCode> {
 
 async function desiredSnapshot(context: CliContext, config: Config): Promise<Snapshot> {
   const { derivation } = await loadDesired(context, config, []);
-  const projected = context.projectSnapshot(config, derivation.desired);
-  const rejected = [...derivation.desired.rejected, ...projected.rejected].sort(compareRejected);
-  return { ...projected, rejected };
+  return snapshotOfDesired(context, config, derivation.desired);
+}
+
+/** What is wanted, and all that is not served of it. */
+export function snapshotOfDesired(
+  context: Pick<CliContext, 'projectSnapshot'>,
+  config: Config,
+  desired: DesiredState,
+): Snapshot {
+  const projected = context.projectSnapshot(config, desired);
+  return { ...projected, rejected: [...desired.rejected, ...projected.rejected].sort(compareRejected) };
 }
 
 function render(

@@ -27,6 +27,14 @@ const SCHEDULER_ANNOTATION = 'svcplane.io/scheduler';
 const DRAIN_TIMEOUT_ANNOTATION = 'svcplane.io/drain-timeout';
 /** A draining real server keeps memory in the kernel and an entry in the ledger: not for ever. */
 const MAX_DRAIN_TIMEOUT_SECONDS = 86_400;
+
+const EXTERNAL_NAME = 'type ExternalName is a DNS alias: nothing to do on a node';
+const HEADLESS = 'headless (clusterIP None): DNS answers with the endpoints, nothing to do on a node';
+const NOT_YET_ALLOCATED = 'has no clusterIP: not yet allocated';
+
+/** Reasons to serve nothing that nobody has to do anything about: whoever made the Service means it so, or will go on. */
+export const MATTERS_OF_COURSE: ReadonlySet<string> = new Set([EXTERNAL_NAME, HEADLESS, NOT_YET_ALLOCATED]);
+
 const SERVICE_TYPES: readonly unknown[] = ['ClusterIP', 'NodePort', 'LoadBalancer'];
 
 /**
@@ -67,12 +75,11 @@ function whyNotOurs(object: RawObject, spec: RawObject): string | undefined {
   if (proxyName !== undefined)
     return `belongs to another proxy: label ${PROXY_NAME_LABEL} is ${shown(proxyName)}`;
   const type = spec.type || 'ClusterIP';
-  if (type === 'ExternalName') return 'type ExternalName is a DNS alias: nothing to do on a node';
+  if (type === 'ExternalName') return EXTERNAL_NAME;
   if (!SERVICE_TYPES.includes(type)) return `type ${shown(type)} is none of ${SERVICE_TYPES.join(', ')}`;
   const first = listIn(spec, 'clusterIPs')[0] ?? spec.clusterIP;
-  if (first === 'None')
-    return 'headless (clusterIP None): DNS answers with the endpoints, nothing to do on a node';
-  if (first === undefined || first === null || first === '') return 'has no clusterIP: not yet allocated';
+  if (first === 'None') return HEADLESS;
+  if (first === undefined || first === null || first === '') return NOT_YET_ALLOCATED;
   return undefined;
 }
 

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Rejected } from '../model/rejected.ts';
+import { MATTERS_OF_COURSE } from './decode-service.ts';
 
 /** What an Event is about. A Service has a namespace, a Node has none. */
 export type EventSubject =
@@ -60,11 +61,14 @@ export function started(node: string): Occurrence {
   return { subject, type: 'Normal', reason: 'Starting', action: 'StartSvcplane', note, isShared: false };
 }
 
-/** One for each rejected Service and reason; what is wrong with other objects has nobody to be told. */
+/**
+ * One for each rejected Service and reason, but for matters of course; what is wrong with other objects has nobody to be
+ * told.
+ */
 export function rejectedServices(rejected: readonly Rejected[]): readonly Occurrence[] {
   return rejected.flatMap(({ subject, reason }) => {
     const [, namespace, name] = /^Service ([^/\s]+)\/([^/\s:]+)$/.exec(subject) ?? [];
-    if (namespace === undefined || name === undefined) return [];
+    if (namespace === undefined || name === undefined || MATTERS_OF_COURSE.has(reason)) return [];
     return {
       subject: { kind: 'Service', namespace, name },
       type: 'Warning',

@@ -1,4 +1,3 @@
-import type { IpFamily } from '../model/address.ts';
 import {
   type ApiWatchState,
   type HealthState,
@@ -128,10 +127,6 @@ export class DaemonStatus {
     this.#health = { ...this.#health, node };
   }
 
-  flowsDeleted(family: IpFamily, count: number): void {
-    this.#kubeProxy.flowsDeleted(family, count);
-  }
-
   /** The answer at one of kube-proxy's paths, or ours, and counted. */
   answer(path: 'healthz' | 'livez' | 'readyz'): HttpAnswer {
     const { startMs } = this.#options;
@@ -147,7 +142,7 @@ export class DaemonStatus {
     const { traffic, figures, nowMs } = this.#options;
     const view = this.#options.view();
     this.#nodeMetrics.looked(view, this.#health, nowMs());
-    if (view.desired) this.#kubeProxy.looked(view.desired);
+    this.#kubeProxy.looked(view);
     this.#costs.looked(await figures());
     const ofTraffic = await traffic?.render().catch((error: unknown) => {
       this.#nodeMetrics.unread(error);

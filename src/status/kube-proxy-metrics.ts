@@ -2,7 +2,7 @@ import type { IpFamily } from '../model/address.ts';
 import { familyOf } from '../model/address.ts';
 import type { DesiredState } from '../model/desired-state.ts';
 import type { MetricRegistry } from './prometheus-client.ts';
-import type { ChangeRecord, SyncRecord } from './records.ts';
+import type { ChangeRecord, NodeView, SyncRecord } from './records.ts';
 
 const FAMILIES: readonly IpFamily[] = ['IPv4', 'IPv6'];
 
@@ -79,12 +79,13 @@ export class KubeProxyMetrics {
     this.#metrics.answers[path].inc({ code: String(status) });
   }
 
-  /** Entries of conntrack that led to endpoints that are gone. */
-  flowsDeleted(family: IpFamily, count: number): void {
-    this.#metrics.flows.inc({ ip_family: family }, count);
-  }
-
-  looked(desired: DesiredState): void {
+  /** Brings up to date what is looked at only when somebody asks. */
+  looked({ desired, deletedFlows }: Pick<NodeView, 'desired' | 'deletedFlows'>): void {
+    const { flows } = this.#metrics;
+    // The figures are sums already.
+    flows.reset();
+    for (const family of FAMILIES) flows.inc({ ip_family: family }, deletedFlows[family]);
+    if (!desired) return;
     for (const [family, policy, count] of withoutLocalEndpoints(desired)) {
       this.#metrics.noLocalEndpoints.set({ ip_family: family, traffic_policy: policy }, count);
     }

@@ -105,7 +105,7 @@ export class DaemonLog {
   guarded(guard: GuardRecord | null): void {
     const wasHeld = (this.#said.get('guard')?.size ?? 0) > 0;
     for (const reason of this.#fresh('guard', guard ? [guard.reason] : [])) {
-      this.#logger.error(`guard: held back: ${reason}; to let go: svcplane guard release`);
+      this.#logger.error(reason);
     }
     if (!guard && wasHeld) this.#logger.info('guard: holds nothing back any more');
   }

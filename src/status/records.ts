@@ -60,6 +60,8 @@ export interface NodeView {
   readonly ledger: Readonly<Record<string, number>>;
   /** Real servers that are draining. */
   readonly draining: number;
+  /** Entries of conntrack that led to endpoints that are gone, since the start. */
+  readonly deletedFlows: Readonly<Record<IpFamily, number>>;
 }
 
 /** All that a sync has done, in order. */

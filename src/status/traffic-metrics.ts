@@ -1,4 +1,10 @@
-import type { VirtualServerIdentity, VirtualServerKey } from '../model/virtual-server.ts';
+import { familyOf } from '../model/address.ts';
+import type { DesiredState } from '../model/desired-state.ts';
+import {
+  type VirtualServerIdentity,
+  type VirtualServerKey,
+  virtualServerKey,
+} from '../model/virtual-server.ts';
 
 /** What has gone through one virtual server since it was made. */
 export interface TrafficRow {
@@ -20,17 +26,19 @@ export interface TrafficOwner {
   readonly frontend: VirtualServerIdentity;
 }
 
+/** undefined for foreign ones */
+export type TrafficOwnerOf = (key: VirtualServerKey) => TrafficOwner | undefined;
+
 export interface TrafficOptions {
   /** The kernel's counters. */
   read(): Promise<readonly TrafficRow[]>;
-  /** undefined for foreign ones */
-  ownerOf(key: VirtualServerKey): TrafficOwner | undefined;
+  /** Whose they are now. */
+  owners(): TrafficOwnerOf;
+  /** Of how many virtual servers, each of which costs five series in whatever stores them; 0 for none. */
+  maxVirtualServers(): number;
   /** A clock that never goes back, in milliseconds. */
   nowMs(): number;
 }
-
-/** Each costs five series in whatever stores them. */
-const MAX_VIRTUAL_SERVERS = 1000;
 
 /** However many ask: a dump of 10,000 virtual servers takes tens of milliseconds. */
 const MAX_AGE_MS = 5000;
@@ -78,10 +86,12 @@ export class TrafficMetrics {
   }
 
   /** @throws as the reading of the counters */
-  render(): Promise<string> {
+  async render(): Promise<string> {
+    const most = this.#options.maxVirtualServers();
+    if (most === 0) return '';
     const nowMs = this.#options.nowMs();
     if (this.#kept && nowMs - this.#kept.atMs < MAX_AGE_MS) return this.#kept.text;
-    const text = this.#read();
+    const text = this.#read(most);
     this.#kept = { atMs: nowMs, text };
     // What has failed is not kept.
     text.catch(() => {
@@ -90,8 +100,8 @@ export class TrafficMetrics {
     return text;
   }
 
-  async #read(): Promise<string> {
-    return renderTraffic(await this.#options.read(), (key) => this.#options.ownerOf(key));
+  async #read(most: number): Promise<string> {
+    return renderTraffic(await this.#options.read(), this.#options.owners(), most);
   }
 }
 
@@ -99,15 +109,15 @@ export class TrafficMetrics {
  * Pure: the samples of those with most bytes, and one of the sum of all others, which has no labels of a Service. A
  * firewall mark counts for the frontend whose inside clients bear it.
  */
-export function renderTraffic(rows: readonly TrafficRow[], ownerOf: TrafficOptions['ownerOf']): string {
+export function renderTraffic(rows: readonly TrafficRow[], ownerOf: TrafficOwnerOf, most: number): string {
   const byLabels = new Map<string, Counters>();
   for (const row of rows) {
     const labels = labelsOf(row, ownerOf(row.key));
     byLabels.set(labels, sum(byLabels.get(labels) ?? NO_TRAFFIC, row));
   }
   const all = [...byLabels].sort(([, a], [, b]) => b.inBytes + b.outBytes - (a.inBytes + a.outBytes));
-  const others = all.slice(MAX_VIRTUAL_SERVERS).map(([, counters]) => counters);
-  const shown = all.slice(0, MAX_VIRTUAL_SERVERS);
+  const others = all.slice(most).map(([, counters]) => counters);
+  const shown = all.slice(0, most);
   if (others.length > 0) shown.push([OTHERS, others.reduce(sum)]);
   return FAMILIES.flatMap(({ name, help, samples }) => [
     `# HELP ${name} ${help}\n# TYPE ${name} counter\n`,
@@ -115,6 +125,20 @@ export function renderTraffic(rows: readonly TrafficRow[], ownerOf: TrafficOptio
       samples.map(([more, counter]) => `${name}{${labels}${more}} ${counters[counter]}\n`),
     ),
   ]).join('');
+}
+
+/** Whose the virtual servers of `desired` are. */
+export function trafficOwners({ virtualServers, insideMarks }: DesiredState): TrafficOwnerOf {
+  const owners = new Map<VirtualServerKey, TrafficOwner>();
+  for (const [key, server] of virtualServers) {
+    const { service, servicePort, address } = server;
+    const owner: TrafficOwner = { service, servicePort, frontend: { kind: 'address', ...server } };
+    owners.set(key, owner);
+    const firewallMark = insideMarks.get(key);
+    if (firewallMark === undefined) continue;
+    owners.set(virtualServerKey({ kind: 'firewallMark', family: familyOf(address), firewallMark }), owner);
+  }
+  return (key) => owners.get(key);
 }
 
 const OTHERS = 'service="",port_name="",address="others",port="",protocol=""';

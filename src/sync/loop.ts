@@ -32,6 +32,7 @@ export interface LoopOptions {
 export class SyncLoop {
   readonly #sync: Sync;
   readonly #options: LoopOptions;
+  #auditIntervalMs: number;
   #trigger: Trigger = IDLE;
   #wake: () => void = () => undefined;
   /** When the loop acts by itself. */
@@ -41,12 +42,24 @@ export class SyncLoop {
   constructor(sync: Sync, options: LoopOptions) {
     this.#sync = sync;
     this.#options = options;
+    this.#auditIntervalMs = options.auditIntervalMs;
   }
 
   /** Asks for a sync; returns at once. */
   request(reason: Reason): void {
     this.#trigger = withChange(this.#trigger, reason, performance.now());
     this.#wake();
+  }
+
+  /** From the end of the next whole sync on. */
+  set auditIntervalMs(intervalMs: number) {
+    this.#auditIntervalMs = intervalMs;
+  }
+
+  /** When what has failed is tried again, in milliseconds from now; null if nothing has. */
+  get retryInMs(): number | null {
+    const atMs = this.#timers.get('retry');
+    return atMs === undefined ? null : Math.max(0, atMs - performance.now());
   }
 
   /** Until aborted: what is being done then stops between two operations, and nothing is undone. */
@@ -81,7 +94,8 @@ export class SyncLoop {
 
   /** A stream of changes must not hold off what is due by time: only what this sync has looked at begins anew. */
   #schedule(outcome: SyncOutcome, reasons: ReadonlySet<Reason>): void {
-    const { auditIntervalMs, random = Math.random } = this.#options;
+    const { random = Math.random } = this.#options;
+    const auditIntervalMs = this.#auditIntervalMs;
     const { isComplete, isWhole, drainCheckMs, guardCheckMs } = outcome;
     const nowMs = performance.now();
     this.#failures = isComplete ? 0 : this.#failures + 1;

@@ -9,7 +9,7 @@ import {
   recordedStates,
   traceRows,
 } from '../../src/assembly.ts';
-import type { CliContext, ExitCode } from '../../src/cli/context.ts';
+import type { CliContext, DaemonAccess, ExitCode } from '../../src/cli/context.ts';
 import type { HostReport } from '../../src/cli/doctor.ts';
 import { runCli } from '../../src/cli/program.ts';
 import { watchManifests } from '../../src/cluster/manifest-watch.ts';
@@ -18,10 +18,13 @@ import type { Config } from '../../src/config.ts';
 import { nodeAddressesOf } from '../../src/dataplane/addresses/rows.ts';
 import { SYSCTL_NAMES } from '../../src/dataplane/ipvs/sysctls.ts';
 import { HealthCheckPorts } from '../../src/status/http.ts';
+import { DaemonLog } from '../../src/status/log.ts';
+import { StatusServer } from '../../src/status/status-http.ts';
 import { FakeIpvsKernel, FakeSysctls } from '../fakes/ipvs-kernel.ts';
 import { MemoryLedger } from '../fakes/ledger.ts';
 import { FakeLinkKernel } from '../fakes/link-kernel.ts';
 import { FakeNftablesKernel } from '../fakes/nftables-kernel.ts';
+import { messagesOf } from '../log-text.ts';
 import { node, service, slice } from '../objects.ts';
 
 export const HEALTHY_HOST: HostReport = {
@@ -74,7 +77,7 @@ export class CliHarness implements Disposable {
   hostname = 'n0';
   /** What ends a verb that would go on. */
   signal = new AbortController().signal;
-  /** What the last verb has said on standard error so far. */
+  /** What the last verb has said on standard error so far, and in the log of the daemon. */
   err = '';
   #tellLinks: () => void = () => undefined;
 
@@ -111,7 +114,7 @@ export class CliHarness implements Disposable {
       readText: (path) => readFile(path, 'utf8'),
       readManifests,
       watchManifests: (paths, signal) => watchManifests(paths, signal, { ...WATCH, quietMs: 5 }),
-      openHealthChecks: async (report) => new HealthCheckPorts({ report, retryDelayMs: () => 10 }),
+      daemon: this.#daemon,
       openNode: async (config) => this.#node(config),
       openCluster: () => Promise.reject(new Error('there is no API server here')),
       recordedStates: (config, snapshot, desired) =>
@@ -128,6 +131,29 @@ export class CliHarness implements Disposable {
       process.env = before;
     }
   }
+
+  readonly #daemon: DaemonAccess = {
+    versions: { svcplane: '0.0.0-test', node: process.version },
+    startMs: Date.now(),
+    monotonicMs: () => performance.now(),
+    figures: async () => ({
+      cpuSeconds: 0,
+      residentBytes: 0,
+      heapUsedBytes: 0,
+      openFiles: null,
+      maxFiles: null,
+      eventLoopLagSeconds: 0,
+      eventLoopUtilization: 0,
+    }),
+    openLog: (level) =>
+      new DaemonLog(level, {
+        write: (line) => {
+          this.err += messagesOf(line);
+        },
+      }),
+    openServer: (name, routes, report) => new StatusServer(name, routes, { report, retryDelayMs: () => 10 }),
+    openHealthChecks: (report) => new HealthCheckPorts({ report, retryDelayMs: () => 10 }),
+  };
 
   /** As the kernel tells whoever watches. */
   tellLinks(): void {
@@ -158,10 +184,19 @@ export class CliHarness implements Disposable {
   }
 
   #node(config: Config) {
-    const dataplanes = this.#dataplanes(config);
+    let dataplanes = this.#dataplanes(config);
     return {
-      stages: dataplanes.stages,
-      scopedStages: dataplanes.scopedStages,
+      get stages() {
+        return dataplanes.stages;
+      },
+      get scopedStages() {
+        return dataplanes.scopedStages;
+      },
+      configure: (changed: Config) => {
+        dataplanes = this.#dataplanes(changed);
+      },
+      traffic: async () => [],
+      deletedFlows: () => ({ IPv4: 0, IPv6: 0 }),
       ledgerCounts: () => ({}),
       notes: [],
       hostAddresses: async (signal: AbortSignal) =>

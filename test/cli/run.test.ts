@@ -1,8 +1,10 @@
 import { once } from 'node:events';
 import { rmSync } from 'node:fs';
 import { createServer } from 'node:http';
+import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { parseIpAddress } from '../../src/model/address.ts';
+import { askDaemon } from '../../src/status/local-client.ts';
 import { node, service, slice } from '../objects.ts';
 import { CliHarness, type Output } from './harness.ts';
 
@@ -26,15 +28,28 @@ afterEach(async () => {
   cli[Symbol.dispose]();
 });
 
+/** Answers nowhere. */
+const QUIET = 'healthzBindAddress: ""\nmetricsBindAddress: ""\nsocket: ""\n';
+
 /** Starts it; audits and polls are hours away. */
 function run(...flags: string[]): Promise<Output> {
-  const config = cli.file('config.yaml', 'audit: { intervalSeconds: 36000 }');
+  const config = cli.file('config.yaml', `${QUIET}audit: { intervalSeconds: 36000 }`);
   ended = cli.run('run', '-f', manifests, '--config', config, ...flags);
   return ended;
 }
 
 const said = (text: string) => vi.waitFor(() => expect(cli.err).toContain(text));
 const writes = () => [cli.ipvs.writes, cli.links.changes.length, cli.ledger.writes];
+
+/** A port that nobody has had since. */
+async function freePort(): Promise<number> {
+  const probe = createServer().listen(0, '127.0.0.1');
+  await once(probe, 'listening');
+  const address = probe.address();
+  probe.close();
+  await once(probe, 'close');
+  return typeof address === 'object' && address ? address.port : 0;
+}
 
 describe('run', () => {
   it('syncs, follows the files and ends with 0, leaving all as it is', async () => {
@@ -98,12 +113,7 @@ describe('run', () => {
   });
 
   it('answers at health check node ports', async () => {
-    const probe = createServer().listen(0, '127.0.0.1');
-    await once(probe, 'listening');
-    const address = probe.address();
-    const port = typeof address === 'object' && address ? address.port : 0;
-    probe.close();
-    await once(probe, 'close');
+    const port = await freePort();
     const balanced = service({
       spec: { type: 'LoadBalancer', externalTrafficPolicy: 'Local', healthCheckNodePort: port },
     });
@@ -116,6 +126,66 @@ describe('run', () => {
     stop.abort();
     await ended;
     await expect(status()).rejects.toThrow();
+  });
+
+  it('tells of itself over HTTP and at its socket, and has the guard release', async () => {
+    const socket = join(cli.directory, 'svcplane.sock');
+    const [health, metrics] = [await freePort(), await freePort()];
+    const config = cli.file(
+      'config.yaml',
+      `healthzBindAddress: 127.0.0.1:${health}\nmetricsBindAddress: 127.0.0.1:${metrics}\nsocket: ${socket}\n`,
+    );
+    ended = cli.run('run', '-f', manifests, '--config', config);
+    await said('(start)');
+    const get = async (port: number, path: string) => {
+      const answer = await fetch(`http://127.0.0.1:${port}${path}`);
+      return { status: answer.status, body: await answer.text() };
+    };
+    expect(await get(health, '/healthz')).toMatchObject({ status: 200 });
+    expect(JSON.parse((await get(health, '/readyz')).body)).toMatchObject({ ready: true });
+    const { body } = await get(metrics, '/metrics');
+    expect(body).toMatch(/^svcplane_syncs_total\{kind="whole",outcome="complete"\} 1$/m);
+    expect(body).toMatch(/^svcplane_virtual_servers\{ip_family="IPv4"\} 1$/m);
+    expect(JSON.parse((await get(metrics, '/configz')).body)).toMatchObject({
+      'svcplane.io': { socket, scheduler: 'rr' },
+    });
+    const ask = (method: 'GET' | 'POST', path: string) =>
+      askDaemon(socket, method, path, new AbortController().signal);
+    expect(await ask('GET', '/status?output=text')).toMatch(/^node {7}n0\n/);
+    const [desired, observed] = await Promise.all(
+      ['desired', 'observed'].map(async (state) => JSON.parse(await ask('GET', `/snapshot?state=${state}`))),
+    );
+    expect(observed.virtualServers.map(({ address }: { address: string }) => address)).toEqual(
+      desired.virtualServers.map(({ address }: { address: string }) => address),
+    );
+    expect(JSON.parse(await ask('GET', '/plan'))).toMatchObject({ version: 1, make: [], break: [] });
+    expect(await ask('POST', '/guard/release')).toBe('guard: nothing is held back\n');
+    stop.abort();
+    await ended;
+    await expect(get(health, '/healthz')).rejects.toThrow();
+  });
+
+  it('follows its configuration, and says what has to wait for a restart', async () => {
+    void run();
+    await said('(start)');
+    const scheduler = () => [...cli.ipvs.table()].map(({ config }) => config.scheduler);
+    expect(scheduler()).toEqual(['rr']);
+    cli.file('config.yaml', `${QUIET}scheduler: lc\ninterface: other0\nmasqueradeAll: true\n`);
+    await said('configuration: interface counts after a restart');
+    await said('configuration: in force: scheduler, masqueradeAll, audit.intervalSeconds\n');
+    await said('(configuration changed)\n');
+    expect(scheduler()).toEqual(['lc']);
+    expect(await cli.links.link('other0')).toBeUndefined();
+    cli.file('config.yaml', `${QUIET}scheduler: fastest\n`);
+    await said('scheduler "fastest" is not an IPVS scheduler; what was read before stays in force\n');
+    expect(scheduler()).toEqual(['lc']);
+  });
+
+  it('takes the flags of kube-proxy, and says which have no effect', async () => {
+    void run('--ipvs-scheduler', 'wlc', '--iptables-sync-period', '30s');
+    await said('note: kube-proxy --iptables-sync-period: without effect');
+    await said('(start)');
+    expect([...cli.ipvs.table()].map(({ config }) => config.scheduler)).toEqual(['wlc']);
   });
 
   it('is an error where it can never have worked', async () => {
@@ -134,14 +204,14 @@ describe('run', () => {
   });
 
   it('only tells of drift where audit.repair is false', async () => {
-    const config = cli.file('config.yaml', 'audit: { intervalSeconds: 1, repair: false }');
+    const config = cli.file('config.yaml', `${QUIET}audit: { intervalSeconds: 1, repair: false }`);
     ended = cli.run('run', '-f', manifests, '--config', config);
     await said('(start)');
     const link = await cli.links.link('svcplane0');
     await cli.links.change([{ change: 'deleteLink', linkIndex: link?.index ?? expect.unreachable() }]);
     const before = writes();
     await vi.waitFor(
-      () => expect(cli.err).toMatch(/drift: 2 added, .* by a repair \(audit.repair is false\)\n/),
+      () => expect(cli.err).toMatch(/drift: 2 missing, .* left as it is \(audit.repair is false\)\n/),
       5000,
     );
     expect(writes()).toEqual(before);

@@ -1,11 +1,12 @@
 import { readFileSync } from 'node:fs';
 import { vi } from 'vitest';
+import { messagesOf } from '../log-text.ts';
 import type { Ended, Host } from './host.ts';
 
 /** A `svcplane run` on a host. */
 export interface Daemon {
   readonly pid: number;
-  /** What it has said on standard error so far. */
+  /** What it has said in its log and on standard error so far, without times and levels. */
   said(): string;
   /** The IPVS table of its network namespace, as /proc/net/ip_vs has it: numbers in hexadecimal. */
   table(): string;
@@ -22,12 +23,14 @@ export async function startDaemon(host: Host, manifests: string, config = NO_AUD
   const args = ['run', '-f', manifests, '--config', host.file('run.yaml', config)];
   const { process: started, ended } = host.start(args);
   let said = '';
-  started.stderr?.on('data', (text: string) => {
-    said += text;
-  });
+  for (const stream of [started.stdout, started.stderr]) {
+    stream?.on('data', (text: string) => {
+      said += text;
+    });
+  }
   const daemon: Daemon = {
     pid: started.pid ?? 0,
-    said: () => said,
+    said: () => messagesOf(said),
     // `ip netns exec` and the script become the process, so that its number is the daemon's.
     table: () => readFileSync(`/proc/${started.pid}/net/ip_vs`, 'utf8'),
     stop: () => {

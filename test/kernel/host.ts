@@ -70,7 +70,11 @@ export function createHost(label: string): Host {
   // For svcplane as another user.
   chmodSync(directory, 0o755);
   const stateDirectory = join(directory, 'state');
-  const fixed = { SVCPLANE_STATE_DIRECTORY: stateDirectory, SVCPLANE_NODE: 'n0' };
+  const fixed = {
+    SVCPLANE_STATE_DIRECTORY: stateDirectory,
+    SVCPLANE_SOCKET: join(directory, 'svcplane.sock'),
+    SVCPLANE_NODE: 'n0',
+  };
   const start: Host['start'] = (args, { under = [], env } = {}) => {
     const command = ['netns', 'exec', namespace.name, ...under, SVCPLANE, ...args];
     const process_ = spawn('ip', command, { env: { ...process.env, ...fixed, ...env }, stdio: 'pipe' });

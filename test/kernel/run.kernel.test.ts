@@ -77,9 +77,9 @@ describeWithIpvs('svcplane run', () => {
       await until(() => / UP|,UP/.test(host.run(['ip', 'link', 'show', 'svcplane0'])));
       host.run(['ip', 'link', 'del', 'svcplane0']);
       await until(() => host.state().addresses.includes(`svcplane0 ${VIP}/32`));
-      await until(() => count(daemon.said(), '(address notice)') >= 3);
+      await until(() => count(daemon.said(), '(link notice)') >= 3);
       await new Promise((resolve) => setTimeout(resolve, 500));
-      expect(count(daemon.said(), '(address notice)')).toBe(3);
+      expect(count(daemon.said(), '(link notice)')).toBe(3);
       expect(await daemon.stop()).toMatchObject({ code: 0 });
     });
   });

@@ -206,6 +206,7 @@ describe('DaemonStatus.metrics(), of svcplane', () => {
       rejected: [{ subject: 'Service web/old', reason: 'no' }],
       ledger: { virtualServers: 2, addresses: 1 },
       draining: 3,
+      deletedFlows: { IPv4: 4, IPv6: 0 },
     };
     const of = daemonStatus(clock, { view: () => view });
     expect(await samples('svcplane_virtual_servers', of)).toEqual([
@@ -219,6 +220,12 @@ describe('DaemonStatus.metrics(), of svcplane', () => {
     expect(await samples('svcplane_foreign_objects', of)).toEqual([' 1']);
     expect(await samples('svcplane_rejected_objects', of)).toEqual([' 1']);
     expect(await samples('svcplane_draining_real_servers', of)).toEqual([' 3']);
+    for (const _ of [1, 2]) {
+      expect(await samples('kubeproxy_conntrack_reconciler_deleted_entries_total', of)).toEqual([
+        '{ip_family="IPv4"} 4',
+        '{ip_family="IPv6"} 0',
+      ]);
+    }
     expect(await samples('svcplane_ledger_entries', of)).toContain('{kind="virtualServers"} 2');
   });
 

@@ -101,12 +101,9 @@ describe('DaemonLog', () => {
   });
 
   test('guarded() says when the guard holds, and when it no longer does', () => {
-    const guard = { reason: 'would delete 40 of 50', sinceMs: at(1), untilMs: null };
+    const guard = { reason: 'guard: held: 40 of 50', sinceMs: at(1), untilMs: null };
     for (const each of [null, guard, guard, null, null]) log.guarded(each);
-    expect(said()).toEqual([
-      'error guard: held back: would delete 40 of 50; to let go: svcplane guard release',
-      'info guard: holds nothing back any more',
-    ]);
+    expect(said()).toEqual(['error guard: held: 40 of 50', 'info guard: holds nothing back any more']);
   });
 
   test('told() says of a topic what it did not say the last time, and report() tells failures apart', () => {

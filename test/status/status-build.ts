@@ -44,6 +44,7 @@ export const EMPTY_VIEW: NodeView = {
   foreign: [],
   ledger: Object.fromEntries(Object.keys(EMPTY_LEDGER).map((kind) => [kind, 0])),
   draining: 0,
+  deletedFlows: { IPv4: 0, IPv6: 0 },
 };
 
 /** A daemon's status, at the second that `clock` says. */

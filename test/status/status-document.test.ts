@@ -14,7 +14,7 @@ function busy(options: Partial<DaemonStatusOptions> = {}) {
   const desired = desiredOf([service(), slice({ endpoints: [{ address: '10.244.2.30' }] })]);
   const ledger = { virtualServers: 1, drains: 0, addresses: 1 };
   const status = daemonStatus(clock, {
-    view: () => ({ desired, rejected, foreign: ['TCP 192.0.2.1:80'], ledger, draining: 2 }),
+    view: () => ({ ...EMPTY_VIEW, desired, rejected, foreign: ['TCP 192.0.2.1:80'], ledger, draining: 2 }),
     retryAtMs: () => at(3663),
     listenFailures: () => ['Cannot listen: metrics at 127.0.0.1:10249: EADDRINUSE'],
     ...options,

@@ -34,7 +34,7 @@ const ownerOf = (key: string) => OWNERS.get(key);
 
 describe('renderTraffic()', () => {
   test('gives each virtual server its series, foreign ones without a Service', () => {
-    const text = renderTraffic([row(FRONT, 100), row(at('fd00::1', 53), 10)], ownerOf);
+    const text = renderTraffic([row(FRONT, 100), row(at('fd00::1', 53), 10)], ownerOf, 9);
     const front = 'service="web/front",port_name="http",address="10.96.0.50",port="80",protocol="TCP"';
     const other = 'service="",port_name="",address="fd00::1",port="53",protocol="TCP"';
     expect(text.split('\n').filter((line) => !line.startsWith('# HELP'))).toEqual([
@@ -56,14 +56,14 @@ describe('renderTraffic()', () => {
   });
 
   test('counts a firewall mark for its frontend', () => {
-    const text = renderTraffic([row(FRONT, 100), row(MARK, 11)], ownerOf);
+    const text = renderTraffic([row(FRONT, 100), row(MARK, 11)], ownerOf, 9);
     expect(text.match(/connections_total\{/g)).toHaveLength(1);
     expect(text).toMatch(/bytes_total\{.*address="10\.96\.0\.50",.*direction="in"\} 111\n/);
   });
 
-  test('shows a thousand with most bytes, and sums up the others', () => {
+  test('shows those with most bytes, and sums up the others', () => {
     const rows = Array.from({ length: 1003 }, (_, i) => row(at('10.0.0.1', i + 1), i));
-    const lines = renderTraffic(rows, ownerOf).split('\n');
+    const lines = renderTraffic(rows, ownerOf, 1000).split('\n');
     const bytes = lines.filter((line) => line.includes('bytes_total{') && line.includes('"in"'));
     expect(bytes).toHaveLength(1001);
     expect(bytes[0]).toMatch(/port="1003".* 1002$/);
@@ -78,15 +78,19 @@ describe('TrafficMetrics', () => {
     let nowMs = 0;
     let reads = 0;
     let fails = true;
+    let most = 0;
     const metrics = new TrafficMetrics({
       nowMs: () => nowMs,
-      ownerOf,
+      owners: () => ownerOf,
+      maxVirtualServers: () => most,
       read: async () => {
         reads += 1;
         if (fails) throw new Error('Cannot read the counters of IPVS: EPERM');
         return [row(FRONT, reads)];
       },
     });
+    expect([await metrics.render(), reads]).toEqual(['', 0]);
+    most = 9;
     await expect(metrics.render()).rejects.toThrow('EPERM');
     fails = false;
     const [first, second] = await Promise.all([metrics.render(), metrics.render()]);

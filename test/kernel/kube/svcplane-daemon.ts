@@ -33,7 +33,16 @@ export function svcplaneCommand(
   const stateDirectory = join(directory, 'state');
   mkdirSync(stateDirectory, { recursive: true });
   writeFileSync(kubeconfig, kubeconfigOf(apiServer));
-  writeFileSync(file, JSON.stringify({ kubeconfig, nodeName, stateDirectory, ...config }));
+  writeFileSync(
+    file,
+    JSON.stringify({
+      kubeconfig,
+      nodeName,
+      stateDirectory,
+      socket: join(directory, 'svcplane.sock'),
+      ...config,
+    }),
+  );
   return [SVCPLANE, 'run', '--config', file];
 }
 
