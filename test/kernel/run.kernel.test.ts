@@ -40,7 +40,7 @@ describeWithIpvs('svcplane run', () => {
       const before = host.state();
       expect(before.table).toEqual([SERVER, realServer(POD), realServer('10.244.2.30')]);
       expect(before.addresses).toContain(`svcplane0 ${VIP}/32`);
-      expect(await daemon.stop()).toMatchObject({ code: 0, signal: null, stdout: '' });
+      expect(await daemon.stop()).toMatchObject({ code: 0, signal: null, stderr: '' });
       expect(host.state()).toEqual(before);
     });
 
