@@ -67,7 +67,7 @@ function apiTexts({ api }: StatusDocument, nowMs: number): readonly string[] {
 function guardText({ guard }: StatusDocument, nowMs: number): string {
   if (!guard) return 'holds nothing back';
   const end = guard.until === null ? '' : `, lets go in ${durationText(Date.parse(guard.until) - nowMs)}`;
-  return `HELD for ${durationText(nowMs - Date.parse(guard.since))}${end}: ${guard.reason}; to let go now: svcplane guard release`;
+  return `HELD for ${durationText(nowMs - Date.parse(guard.since))}${end}: ${guard.reason}`;
 }
 
 function failingTexts({ failures, retryAt }: StatusDocument, nowMs: number): readonly string[] {

@@ -3,7 +3,9 @@ import { dirname, join, normalize } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { SETTINGS } from '../../src/cli/setting-table.ts';
 import { type Config, parseConfig } from '../../src/config.ts';
+import { renderTraffic } from '../../src/status/traffic-metrics.ts';
 import { CliHarness } from '../cli/harness.ts';
+import { daemonStatus } from '../status/status-build.ts';
 import { codeOf, type Page, ROOT, readPages, tableRowsOf } from './pages.ts';
 
 const PAGES = readPages();
@@ -146,6 +148,17 @@ describe('tables', () => {
     const rows = tableRowsOf(page('docs/plan-and-apply.md')).map(([op, shown]) => `${op} ${shown}`);
     expect(ops.length).toBeGreaterThan(25);
     expect(rows).toEqual(expect.arrayContaining(ops.map((op) => `\`${op}\` \`${sign(op)}\``)));
+  });
+
+  it('docs/monitoring.md has every metric', async () => {
+    const { body } = await daemonStatus({ seconds: 1 }).metrics();
+    const ofTraffic = renderTraffic([], () => undefined, 1);
+    const names = [...`${body}${ofTraffic}`.matchAll(/^# HELP (\S+) /gm)].map(([, name]) => name ?? '');
+    const code = codeOf(page('docs/monitoring.md'));
+    expect(names.length).toBeGreaterThan(40);
+    expect(names.filter((name) => !code.includes(name))).toEqual([]);
+    const shown = code.filter((span) => /^(kubeproxy|svcplane|process|nodejs)_[a-z_]+$/.test(span));
+    expect(shown.filter((name) => !names.includes(name))).toEqual([]);
   });
 
   it('docs/snapshot-and-diff.md has every field', () => {

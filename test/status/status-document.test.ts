@@ -104,7 +104,7 @@ rejected   7
            Service web/s3: no
            Service web/s4: no
            … and 2 more
-guard      HELD for 10 s, lets go in 4 min 50 s: would delete 40 of 50 virtual servers; to let go now: svcplane guard release
+guard      HELD for 10 s, lets go in 4 min 50 s: would delete 40 of 50 virtual servers
 failing    2, tried again in 2 s
            Cannot do setRealServer: EPERM
            Cannot do addLink: EPERM
