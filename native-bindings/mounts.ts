@@ -1,0 +1,96 @@
+import { readFileSync, statfsSync, statSync } from 'node:fs';
+import { SysError } from './errno.ts';
+import { mount, umount2 } from './libc.ts';
+import { type Probe, probeOfError, SUPPORTED } from './probe.ts';
+
+// include/uapi/linux/magic.h
+const BPF_FS_MAGIC = 0xcafe4a11;
+// include/uapi/linux/mount.h
+const MS_NOSUID = 2;
+const MS_NODEV = 4;
+const MS_NOEXEC = 8;
+/** The inode number of the root of all cgroups; a cgroup namespace shows another cgroup as its root. */
+const ROOT_CGROUP_INODE = 1;
+const MOUNT_TABLE = '/proc/self/mountinfo';
+
+/** A mounted cgroup2. */
+export interface Cgroup2Mount {
+  readonly path: string;
+  /**
+   * Whether its top is the root of all cgroups, so that a program attached there is called for every socket of the host.
+   * In a container it is mostly the container's own cgroup.
+   */
+  readonly isHostRoot: boolean;
+}
+
+/** The file systems of the socket balancer that we mount where they are missing. */
+export type MountableFileSystem = 'bpf' | 'cgroup2';
+
+/**
+ * Mounts a new bpffs, or the cgroup2 that there is once.
+ * @param path an existing directory
+ * @throws SysError EPERM without CAP_SYS_ADMIN, ENODEV if the kernel has none, …
+ */
+export function mountFileSystem(type: MountableFileSystem, path: string): void {
+  const { value, errno } = mount(type, path, type, MS_NOSUID | MS_NODEV | MS_NOEXEC, null);
+  if (value < 0) throw new SysError(`mount ${type} ${path}`, errno);
+}
+
+/** Undoes `mountFileSystem`. What is pinned in a bpffs goes with its last mount. @throws SysError EBUSY, … */
+export function unmountFileSystem(path: string): void {
+  const { value, errno } = umount2(path, 0);
+  if (value < 0) throw new SysError(`umount ${path}`, errno);
+}
+
+/** Is there a bpffs at this path? */
+export function probeBpffs(path: string): Probe {
+  try {
+    if (statfsSync(path).type === BPF_FS_MAGIC) return SUPPORTED;
+    return { outcome: 'unsupported', reason: `${path} is no bpffs` };
+  } catch (error) {
+    return probeOfError(error, []);
+  }
+}
+
+/**
+ * The cgroup2 mounts that this process sees, those with the root of all cgroups first.
+ * @throws Error if the mount table cannot be read
+ */
+export function findCgroup2Mounts(): readonly Cgroup2Mount[] {
+  const mounts = cgroup2Paths(readFileSync(MOUNT_TABLE, 'utf8')).map((path) => ({
+    path,
+    isHostRoot: statSync(path).ino === ROOT_CGROUP_INODE,
+  }));
+  return mounts.toSorted((a, b) => Number(b.isHostRoot) - Number(a.isHostRoot));
+}
+
+/** Is there a cgroup2 with the root of all cgroups at its top? Its absence does not mean that the kernel has none. */
+export function probeHostCgroup(): Probe {
+  try {
+    const [first] = findCgroup2Mounts();
+    if (first === undefined) return { outcome: 'unsupported', reason: 'no cgroup2 is mounted' };
+    if (first.isHostRoot) return SUPPORTED;
+    return { outcome: 'unsupported', reason: `the cgroup2 at ${first.path} is not the host's root` };
+  } catch (error) {
+    return probeOfError(error, []);
+  }
+}
+
+/**
+ * Mount points of type cgroup2 in a mount table.
+ * @see Documentation/filesystems/proc.rst, section 3.5
+ */
+export function cgroup2Paths(mountTable: string): readonly string[] {
+  return mountTable.split('\n').flatMap((line) => {
+    // Optional fields end with a lone hyphen, and the type of the file system comes behind it.
+    const [left = '', right = ''] = line.split(' - ');
+    return right.startsWith('cgroup2 ') ? [withoutEscapes(left.split(' ')[4] ?? '')] : [];
+  });
+}
+
+/** Blanks and the like are written as octal numbers. */
+function withoutEscapes(path: string): string {
+  return path.replace(/\\([0-7]{3})/g, (_, digits: string) =>
+    String.fromCharCode(Number.parseInt(digits, 8)),
+  );
+}
