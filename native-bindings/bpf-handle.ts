@@ -1,3 +1,4 @@
+import { readlinkSync } from 'node:fs';
 import { constants, endianness } from 'node:os';
 import { openScratch } from './arena.ts';
 import { bpf, bpfError } from './bpf-syscall.ts';
@@ -48,17 +49,24 @@ export abstract class BpfHandle implements Disposable {
   }
 }
 
+/** What a pin can be of, as the kernel names descriptors in /proc/self/fd. */
+const DESCRIPTOR_NAMES = { map: 'bpf-map', program: 'bpf-prog', link: 'bpf-link' } as const;
+
 /**
  * A new descriptor of what is pinned there, undefined if there is no such file.
- * @throws SysError EACCES (not of bpffs), EPERM, …
+ * @throws SysError EACCES (not of bpffs), EPERM, …; Error if something else is pinned there
  */
-export function openPinnedFd(path: string): number | undefined {
+export function openPinnedFd(path: string, kind: keyof typeof DESCRIPTOR_NAMES): number | undefined {
   const scratch = openScratch();
   const pathname = scratch.putText(path).address;
-  const { value, errno } = bpf(scratch, 'BPF_OBJ_GET', { pathname });
-  if (value >= 0) return value;
-  if (errno === ENOENT) return undefined;
-  throw bpfError('BPF_OBJ_GET', path, errno);
+  const { value: fd, errno } = bpf(scratch, 'BPF_OBJ_GET', { pathname });
+  if (fd < 0 && errno === ENOENT) return undefined;
+  if (fd < 0) throw bpfError('BPF_OBJ_GET', path, errno);
+  // The kernel would answer for any of them, each with a struct of its own.
+  const name = readlinkSync(`/proc/self/fd/${fd}`);
+  if (name === `anon_inode:${DESCRIPTOR_NAMES[kind]}`) return fd;
+  close(fd);
+  throw new Error(`Cannot use what is pinned at ${path}: it is no ${kind} but ${name}`);
 }
 
 /**

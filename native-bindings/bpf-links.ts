@@ -33,8 +33,11 @@ export interface LinkInfo {
 
 /** A program's attachment to a cgroup. Without a pin it ends with its last descriptor. */
 export class BpfLink extends BpfHandle {
-  private constructor(fd: number, subject: string) {
+  #attachType: number | undefined;
+
+  private constructor(fd: number, subject: string, attachType?: number) {
     super(fd, subject);
+    this.#attachType = attachType;
   }
 
   /**
@@ -51,22 +54,29 @@ export class BpfLink extends BpfHandle {
         attach_type: attachType,
       });
       if (fd < 0) throw bpfError('BPF_LINK_CREATE', `of ${program.subject} to ${cgroup}`, errno);
-      return new BpfLink(fd, `link of ${program.subject}`);
+      return new BpfLink(fd, `link of ${program.subject}`, attachType);
     });
   }
 
   /** Opens the link that is pinned there, undefined if there is none. @throws SysError */
   static openPinned(path: string): BpfLink | undefined {
-    const fd = openPinnedFd(path);
+    const fd = openPinnedFd(path, 'link');
     return fd === undefined ? undefined : new BpfLink(fd, `link ${path}`);
   }
 
   /**
    * Puts another program in the place of the attached one. No call sees neither or both.
    * @param expected if given, it is replaced only if it is the one that is attached
-   * @throws SysError EPERM (another is attached than expected), EINVAL (for another hook), ENOLINK (detached), …
+   * @throws SysError EPERM (another is attached than expected), ENOLINK (detached), …
+   * @throws Error if the program is for another hook: the kernel would take it
    */
   update(program: BpfProgram, expected?: BpfProgram): void {
+    this.#attachType ??= this.info().attachType;
+    if (program.attachType !== undefined && program.attachType !== this.#attachType) {
+      throw new Error(
+        `Cannot put ${program.subject} in ${this.subject}: it is for hook ${program.attachType}, not ${this.#attachType}`,
+      );
+    }
     const { value, errno } = bpf(openScratch(), 'BPF_LINK_UPDATE', {
       link_fd: this.fd,
       new_prog_fd: program.fd,

@@ -90,10 +90,10 @@ export class BpfMap extends BpfHandle {
 
   /**
    * Opens the map that is pinned there, undefined if there is none. Its shape is whatever it was made with: compare.
-   * @throws SysError EACCES (not in a bpffs), EPERM, EINVAL (no map), …
+   * @throws SysError EACCES (not in a bpffs), EPERM, …; Error if something else is pinned there
    */
   static openPinned(path: string): BpfMap | undefined {
-    const fd = openPinnedFd(path);
+    const fd = openPinnedFd(path, 'map');
     if (fd === undefined) return undefined;
     const { name, id: _, ...shape } = readMapInfo(fd, path);
     return new BpfMap(fd, `map ${name}`, shape);

@@ -90,7 +90,7 @@ export class BpfProgram extends BpfHandle {
 
   /** Opens the program that is pinned there, undefined if there is none. @throws SysError */
   static openPinned(path: string): BpfProgram | undefined {
-    const fd = openPinnedFd(path);
+    const fd = openPinnedFd(path, 'program');
     return fd === undefined ? undefined : new BpfProgram(fd, `program ${path}`);
   }
 

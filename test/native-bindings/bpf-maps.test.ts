@@ -84,8 +84,8 @@ describe('BpfMap', needsBpf(), () => {
   });
 
   test('updateAll(), entries() and deleteAll() pass more than one batch', () => {
-    using map = BpfMap.create('test_hash', { ...HASH, maxEntries: 400_000 });
-    const numbers = Array.from({ length: 300_000 }, (_, i) => i + 1);
+    using map = BpfMap.create('test_hash', { ...HASH, maxEntries: 200_000 });
+    const numbers = Array.from({ length: 180_000 }, (_, i) => i + 1);
     const values = numbers.map((n) => 3 * n);
     const keys = new Uint8Array(Uint32Array.from(numbers).buffer);
     expect(map.updateAll(keys, new Uint8Array(BigUint64Array.from(values, BigInt).buffer))).toEqual({
