@@ -79,7 +79,9 @@ export class NodeSync {
         return index.desired;
       },
     };
-    return [index, new IncrementalSync({ stages, scopedStages, source, guard: this.#guard })];
+    const { minDeletes } = this.#config.guard;
+    const guarded = { guard: this.#guard, maxUnjudgedDeletes: minDeletes };
+    return [index, new IncrementalSync({ stages, scopedStages, source, ...guarded })];
   }
 
   /** What the node was, or is being made; undefined before the first sync. Derived anew where that is needed. */
