@@ -54,7 +54,8 @@ function chartFiles(
 function chartTemplate({ object, only, refuses }: Manifest, values: Values): string {
   const text = helmOf(object, values);
   const refusal = refuses ? `{{- if ${refuses[0]} }}{{ fail "${refuses[1]}" }}{{ end }}\n` : '';
-  return HEADER + (only === undefined ? text : `{{- if ${only} }}\n${refusal}${text}{{- end }}\n`);
+  // Within the condition, for what is nothing but a comment is an empty object to some.
+  return only === undefined ? HEADER + text : `{{- if ${only} }}\n${refusal}${HEADER}${text}{{- end }}\n`;
 }
 
 function kustomizeFiles(values: Values, version: string): readonly [string, string][] {

@@ -3,7 +3,7 @@ import { type Mapping, setting, type Template, text } from './template.ts';
 const NAME = 'svcplane';
 const LABELS = { 'app.kubernetes.io/name': NAME };
 const NAMESPACE = text('{{ .Release.Namespace }}', 'kube-system');
-const READ = ['get', 'list', 'watch'];
+const READ = ['list', 'watch'];
 /** Of the health and the metrics port: where the configuration moves them, the Pod says so, too. */
 const HEALTHZ_PORT = text(portOf('healthzBindAddress', 10256), '10256');
 const METRICS_PORT = text(portOf('metricsBindAddress', 10249), '10249');
@@ -54,7 +54,7 @@ export const MANIFESTS: readonly Manifest[] = [
         { apiGroups: [''], resources: ['services', 'nodes'], verbs: READ },
         { apiGroups: ['discovery.k8s.io'], resources: ['endpointslices'], verbs: READ },
         { apiGroups: ['networking.k8s.io'], resources: ['servicecidrs'], verbs: READ },
-        { apiGroups: ['', 'events.k8s.io'], resources: ['events'], verbs: ['create', 'patch', 'update'] },
+        { apiGroups: ['events.k8s.io'], resources: ['events'], verbs: ['create', 'patch'] },
       ],
     },
   },
