@@ -142,6 +142,7 @@ function copyRuntime(libraries: readonly string[]): void {
     'etc/svcplane',
     'lib/modules',
     'run/svcplane',
+    'var/run/secrets/kubernetes.io/serviceaccount',
     'var/lib/svcplane',
   ]) {
     mkdirSync(join(target, directory), { recursive: true });

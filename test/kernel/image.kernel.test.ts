@@ -1,95 +1,19 @@
-import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { type ContainerSpec, readContainers } from '../deploy/daemon-set.ts';
-import { createHost, type Host, UNHURRIED } from './host.ts';
+import { readContainers } from '../deploy/daemon-set.ts';
+import { UNHURRIED } from './host.ts';
+import { ImageNode, whyNoImage } from './image-node.ts';
 import { leftOutBecause, whyNoIpvs } from './probe.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
-const CONTAINER = join(ROOT, 'test/deploy/container.sh');
 const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
-const { sysctls, svcplane } = readContainers();
-
-const image = spawnSync(join(ROOT, 'scripts/image-root'), ['--if-cached'], {
-  encoding: 'utf8',
-}).stdout.trim();
-const lastCapability = Number(readFileSync('/proc/sys/kernel/cap_last_cap', 'utf8'));
-/** @see include/uapi/linux/capability.h */
-const CAPABILITIES: Readonly<Record<string, number>> = { NET_ADMIN: 12 };
-
-function whyNot(): string | undefined {
-  if (image === '')
-    return 'no files of the image for these sources: scripts/image-root makes them, see its --help';
-  if (spawnSync('capsh', ['--print']).error) return 'cannot run capsh (Debian: libcap2-bin)';
-  return whyNoIpvs() ?? leftOutBecause;
-}
-
-interface Answer {
-  readonly code: number | null;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
-/** A node with the image. */
-class ImageNode implements Disposable {
-  readonly host: Host = createHost('image');
-  readonly #state = mkdtempSync(join(tmpdir(), 'svcplane-state-'));
-
-  /**
-   * Runs a container of the DaemonSet to its end; the examples are in the place of its configuration.
-   * @param change of what the DaemonSet says
-   */
-  run(
-    spec: ContainerSpec,
-    command: readonly string[],
-    change: Partial<ContainerSpec['securityContext']> = {},
-  ): Answer {
-    const { privileged, capabilities } = { ...spec.securityContext, ...change };
-    const kept = (capabilities?.add ?? []).map((name) => CAPABILITIES[name]);
-    const all = Array.from({ length: lastCapability + 1 }, (_, number) => number);
-    const dropped = privileged ? [] : all.filter((number) => !kept.includes(number));
-    const args = [dropped.join(), privileged ? 'rw' : 'ro', this.#mounts(spec), ...command];
-    const inNode = ['netns', 'exec', this.host.namespace.name, 'sh', CONTAINER, join(image, 'root'), ...args];
-    const { status, stdout, stderr } = spawnSync('ip', inNode, { encoding: 'utf8' });
-    return { code: status, stdout, stderr };
-  }
-
-  /** Runs svcplane as the DaemonSet does, but for its arguments. */
-  svcplane(...args: readonly string[]): Answer {
-    return this.run(svcplane, ['/usr/bin/svcplane', ...args]);
-  }
-
-  /** Runs the container that sets sysctls. */
-  setSysctls(): Answer {
-    return this.run(sysctls, [...sysctls.command, ...sysctls.args]);
-  }
-
-  [Symbol.dispose](): void {
-    this.host[Symbol.dispose]();
-    rmSync(this.#state, { recursive: true });
-  }
-
-  #mounts({ volumeMounts }: ContainerSpec): string {
-    const sources: Readonly<Record<string, string>> = {
-      config: join(ROOT, 'examples'),
-      state: this.#state,
-      run: this.#state,
-      modules: '/lib/modules',
-    };
-    return volumeMounts
-      .map(({ name, mountPath, readOnly }) => [sources[name] ?? name, mountPath, readOnly ? 'ro' : 'rw'])
-      .filter(([source = '']) => existsSync(source))
-      .map((words) => words.join(' '))
-      .join('\n');
-  }
-}
+const { svcplane } = readContainers();
 
 describeWithImage('the image, in the containers of the DaemonSet', UNHURRIED, () => {
   let node: ImageNode;
   beforeEach(() => {
-    node = new ImageNode();
+    node = new ImageNode(join(ROOT, 'examples'));
   });
   afterEach(() => node[Symbol.dispose]());
 
@@ -151,7 +75,7 @@ describeWithImage('the image, in the containers of the DaemonSet', UNHURRIED, ()
 });
 
 function describeWithImage(name: string, options: typeof UNHURRIED, body: () => void): void {
-  const skipReason = whyNot();
+  const skipReason = whyNoImage() ?? whyNoIpvs() ?? leftOutBecause;
   if (skipReason === undefined) describe(name, options, body);
   else describe(name, { skip: true, meta: { skipReason } }, body);
 }
