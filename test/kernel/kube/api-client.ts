@@ -4,6 +4,7 @@ import { Agent, request as httpsRequest } from 'node:https';
 const CONNECTIONS = 16;
 /** Server-side apply: in whose name, and with every field taken over that another one has set. */
 const APPLY_QUERY = 'fieldManager=svcplane-test&force=true';
+const DRY_RUN_QUERY = `${APPLY_QUERY}&dryRun=All&fieldValidation=Strict`;
 
 /** What a server refuses to be given in metadata, or another server's means nothing to. */
 const SET_BY_SERVER: readonly string[] = [
@@ -47,6 +48,11 @@ export interface ApiClient extends Disposable {
    * They may have been read from another server: what only a server can set is left out.
    */
   apply(objects: readonly unknown[]): Promise<void>;
+  /**
+   * What `apply` would do, by everything that the server checks; unknown fields are refused too. Changes nothing.
+   * @returns the objects as they would be
+   */
+  dryRun(objects: readonly unknown[]): Promise<readonly unknown[]>;
   /** Changes the status of an object to the one given, and nothing else. */
   patchStatus(object: unknown): Promise<void>;
   /** Deletes the objects; one that is not there is none the less gone. */
@@ -104,6 +110,13 @@ export function connectToApi(server: string, ca: string, token: string): ApiClie
       await applyNamespacesOf(parsed);
       await Promise.all(parsed.map(applyOne));
     },
+    dryRun: async (objects) =>
+      Promise.all(
+        objects.map(parseObject).map(async (object) => {
+          const { path } = await locate(object);
+          return request('PATCH', `${path}?${DRY_RUN_QUERY}`, object, 'application/apply-patch+yaml');
+        }),
+      ),
     patchStatus,
     delete: async (objects) => {
       const places = await Promise.all(objects.map((object) => locate(parseObject(object))));

@@ -72,12 +72,13 @@ export async function startApiServer(options: ApiServerOptions = {}): Promise<Ap
   if (!client) throw new Error('kube-apiserver is ready without a certificate');
   started.use(client);
 
-  const { request, apply, patchStatus, delete: remove } = client;
+  const { request, apply, dryRun, patchStatus, delete: remove } = client;
   const parts = started.move();
   const stop = () => parts.disposeAsync();
   return {
     request,
     apply,
+    dryRun,
     patchStatus,
     delete: remove,
     server,
