@@ -25,6 +25,7 @@ const MAX_AFFINITY_SECONDS = 86_400;
 const PROXY_NAME_LABEL = 'service.kubernetes.io/service-proxy-name';
 const SCHEDULER_ANNOTATION = 'svcplane.io/scheduler';
 const DRAIN_TIMEOUT_ANNOTATION = 'svcplane.io/drain-timeout';
+const SOCKET_ANNOTATION = 'svcplane.io/socket-load-balancer';
 /** A draining real server keeps memory in the kernel and an entry in the ledger: not for ever. */
 const MAX_DRAIN_TIMEOUT_SECONDS = 86_400;
 
@@ -67,6 +68,7 @@ export function decodeService(object: RawObject, reject: Reject): ServiceFacts |
     loadBalancerSourceRanges: decodeSourceRanges(spec, reject),
     scheduler: decodeScheduler(object, reject),
     drainTimeoutSeconds: decodeDrainTimeout(object, reject),
+    socketLoadBalancer: decodeSocketLoadBalancer(object, reject),
   };
 }
 
@@ -219,6 +221,13 @@ function decodeDrainTimeout(object: RawObject, reject: Reject): number | null {
     `annotation ${DRAIN_TIMEOUT_ANNOTATION} ${shown(text)} is no duration of 0 to 24h (90, 90s, 1h30m): the default is used`,
   );
   return null;
+}
+
+function decodeSocketLoadBalancer(object: RawObject, reject: Reject): boolean {
+  const value = entryIn(object, 'annotations', SOCKET_ANNOTATION);
+  if (value === undefined || value === 'on' || value === 'off') return value !== 'off';
+  reject(`annotation ${SOCKET_ANNOTATION} ${shown(value)} is none of on, off: on is used`);
+  return true;
 }
 
 function decodeTime(value: unknown): number | null {

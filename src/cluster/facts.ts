@@ -37,6 +37,8 @@ export interface ServiceFacts {
   readonly scheduler: Scheduler | null;
   /** From annotation svcplane.io/drain-timeout, 0 for no drain; null for the configured default. */
   readonly drainTimeoutSeconds: number | null;
+  /** Whether sockets may be connected to its endpoints directly. */
+  readonly socketLoadBalancer: boolean;
 }
 
 export interface EndpointPortFacts {

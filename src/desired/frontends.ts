@@ -125,6 +125,7 @@ function virtualServerOf(
     scheduler: service.scheduler ?? context.scheduler,
     persistenceTimeoutSeconds: service.persistenceTimeoutSeconds,
     drainTimeoutSeconds: service.drainTimeoutSeconds,
+    socketLoadBalancer: service.socketLoadBalancer,
     exposure,
     bindAddress: exposure !== 'NodePort' && !isOwn && otherNode === null,
     otherNode,

@@ -47,6 +47,8 @@ export interface VirtualServer {
   readonly persistenceTimeoutSeconds: number | null;
   /** How long an endpoint that is gone may keep its connections; null for the configured default. */
   readonly drainTimeoutSeconds: number | null;
+  /** Whether sockets may be connected to its endpoints directly; else all goes through IPVS. */
+  readonly socketLoadBalancer: boolean;
   readonly exposure: Exposure;
   /** Whether the address must be made local by us; false for NodePorts and addresses another link has. */
   readonly bindAddress: boolean;

@@ -72,6 +72,13 @@ describe('decodeObjects() rejects with a reason', () => {
       reason: `Service web/front: annotation svcplane.io/drain-timeout ${JSON.stringify(timeout)} is no duration of 0 to 24h (90, 90s, 1h30m): the default is used`,
     })),
     {
+      name: 'a socket load balancer that is neither on nor off, using on',
+      objects: [service({ metadata: { annotations: { 'svcplane.io/socket-load-balancer': 'no' } } })],
+      keys: ['TCP 10.96.0.50:80'],
+      reason:
+        'Service web/front: annotation svcplane.io/socket-load-balancer "no" is none of on, off: on is used',
+    },
+    {
       name: 'a malformed source range, by name',
       objects: [service({ spec: { loadBalancerSourceRanges: ['192.0.2.0/24', '10.0.0.0/33'] } })],
       keys: ['TCP 10.96.0.50:80'],
@@ -158,6 +165,17 @@ describe('decodeObjects() reads', () => {
     const annotations = text === undefined ? {} : { 'svcplane.io/drain-timeout': text };
     const { virtualServers } = desiredOf([service({ metadata: { annotations } })]);
     expect([...virtualServers.values()].map((server) => server.drainTimeoutSeconds)).toEqual([seconds]);
+  });
+
+  it.each([
+    ['off', false],
+    ['on', true],
+    ['no', true],
+    [undefined, true],
+  ])('the socket load balancer annotation %j', (value, isServed) => {
+    const annotations = value === undefined ? {} : { 'svcplane.io/socket-load-balancer': value };
+    const { virtualServers } = desiredOf([service({ metadata: { annotations } })]);
+    expect([...virtualServers.values()].map((server) => server.socketLoadBalancer)).toEqual([isServed]);
   });
 
   it('the scheduler annotation and the configured default', () => {

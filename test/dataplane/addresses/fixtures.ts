@@ -81,6 +81,7 @@ function virtualServer(frontend: Frontend): VirtualServer {
     scheduler: parseScheduler('rr') ?? expect.unreachable(),
     persistenceTimeoutSeconds: null,
     drainTimeoutSeconds: null,
+    socketLoadBalancer: true,
     exposure,
     bindAddress,
     service,

@@ -163,6 +163,7 @@ export function virtualServer(text: string, fields: Partial<VirtualServer> = {})
     scheduler: scheduler('rr'),
     persistenceTimeoutSeconds: null,
     drainTimeoutSeconds: null,
+    socketLoadBalancer: true,
     exposure: 'ClusterIP',
     bindAddress: true,
     otherNode: null,
