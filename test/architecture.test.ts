@@ -53,8 +53,13 @@ const RULES: readonly { readonly of: RegExp; readonly may: RegExp; readonly pack
     packages: /^(valibot|node:.*)$/,
   },
   {
+    of: /^src\/dataplane\/socklb\//,
+    may: /^src\/(model|snapshot)\/|^src\/dataplane\/(socklb\/.*|[^/]+\.ts)$/,
+    packages: /^(valibot|node:.*)$/,
+  },
+  {
     of: /^src\/trace\//,
-    may: /^src\/(model|trace)\/|^src\/dataplane\/(ipvs|addresses)\/rows\.ts$|^src\/dataplane\/nftables\/(keys|rows|rules|sets|text)\.ts$/,
+    may: /^src\/(model|trace)\/|^src\/dataplane\/(ipvs|addresses|socklb)\/rows\.ts$|^src\/dataplane\/nftables\/(keys|rows|rules|sets|text)\.ts$/,
     packages: /^$/,
   },
   {

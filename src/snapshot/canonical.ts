@@ -7,20 +7,28 @@ import {
   type VirtualServerKey,
   virtualServerKey,
 } from '../model/virtual-server.ts';
-import type { Snapshot, SnapshotNftables, SnapshotRealServer, SnapshotVirtualServer } from './snapshot.ts';
+import type {
+  Snapshot,
+  SnapshotNftables,
+  SnapshotRealServer,
+  SnapshotSocket,
+  SnapshotSockets,
+  SnapshotVirtualServer,
+} from './snapshot.ts';
 
 /**
  * The snapshot with every list in its documented order and every optional field that says no more than its
  * absence left out: two snapshots of one state become the same text. Pure; the input is not changed.
  */
 export function canonicalSnapshot(snapshot: Snapshot): Snapshot {
-  const { routes, nftables, ...rest } = snapshot;
+  const { routes, nftables, sockets, ...rest } = snapshot;
   return {
     ...rest,
     addresses: sorted(snapshot.addresses, compareAddresses),
     ...(routes && routes.length > 0 && { routes: sorted(routes, compareText) }),
     virtualServers: sorted(snapshot.virtualServers, compareVirtualServers).map(canonicalVirtualServer),
     ...(nftables && { nftables: canonicalNftables(nftables) }),
+    ...(sockets && { sockets: canonicalSockets(sockets) }),
     rejected: sorted(snapshot.rejected, compareRejected),
   };
 }
@@ -32,6 +40,11 @@ export function identityOf(virtualServer: SnapshotVirtualServer): VirtualServerI
     return { kind: 'address', address, port, protocol };
   }
   return { kind: 'firewallMark', family: family ?? 'IPv4', firewallMark: firewallMark ?? 0 };
+}
+
+/** The key of a socket balancer's frontend, which is that of the virtual server beside it. */
+export function socketKeyOf({ address, port, protocol }: SnapshotSocket): VirtualServerKey {
+  return virtualServerKey({ kind: 'address', address, port, protocol });
 }
 
 /** The key of a virtual server's identity, equal in the model and in every dataplane. */
@@ -48,6 +61,19 @@ function canonicalNftables({ table, chains, sets, others = [] }: SnapshotNftable
       .filter(({ elements, declaration }) => elements.length > 0 || declaration !== undefined)
       .map((set) => ({ ...set, elements: sorted(set.elements, compareText) })),
     ...(others.length > 0 && { others: sorted(others, compareText) }),
+  };
+}
+
+function canonicalSockets({ services, ...rest }: SnapshotSockets): SnapshotSockets {
+  const compare = (a: SnapshotSocket, b: SnapshotSocket) =>
+    compareIdentities({ kind: 'address', ...a }, { kind: 'address', ...b });
+  return {
+    ...rest,
+    services: sorted(services, compare).map(({ affinitySeconds, realServers, ...socket }) => ({
+      ...socket,
+      ...(affinitySeconds && { affinitySeconds }),
+      realServers: sorted(realServers, compareRealServers),
+    })),
   };
 }
 

@@ -2,8 +2,14 @@ import { compareAddresses, type IpAddress } from '../model/address.ts';
 import { compareText } from '../model/rejected.ts';
 import { type RealServerKey, realServerKey, type VirtualServerKey } from '../model/virtual-server.ts';
 import { canonicalSnapshot, keyOf } from './canonical.ts';
-import { elementLines } from './render-text.ts';
-import type { Snapshot, SnapshotNftables, SnapshotRealServer, SnapshotVirtualServer } from './snapshot.ts';
+import { elementLines, socketLines } from './render-text.ts';
+import type {
+  Snapshot,
+  SnapshotNftables,
+  SnapshotRealServer,
+  SnapshotSockets,
+  SnapshotVirtualServer,
+} from './snapshot.ts';
 
 /** What differs between two snapshots in configuration, by key and in canonical order. Connection counts do not. */
 export interface SnapshotDiff {
@@ -16,6 +22,8 @@ export interface SnapshotDiff {
   };
   /** Elements, rules and what else there is, a line each; nothing if one snapshot does not tell. */
   readonly nftables: SetDiff<string>;
+  /** The switch and the frontends of the socket balancer, a line each; nothing if one snapshot does not tell. */
+  readonly sockets: SetDiff<string>;
 }
 
 export interface SetDiff<T> {
@@ -58,6 +66,7 @@ export function diffSnapshots(before: Snapshot, after: Snapshot): SnapshotDiff {
     routes: diffSets(a.routes ?? [], b.routes ?? [], compareText),
     virtualServers,
     nftables: diffNftables(a.nftables, b.nftables),
+    sockets: diffSockets(a.sockets, b.sockets),
   };
 }
 
@@ -67,6 +76,14 @@ function diffNftables(
 ): SetDiff<string> {
   if (!before || !after) return { added: [], removed: [] };
   return diffSets(linesOf(before), linesOf(after), compareText);
+}
+
+function diffSockets(
+  before: SnapshotSockets | undefined,
+  after: SnapshotSockets | undefined,
+): SetDiff<string> {
+  if (!before || !after) return { added: [], removed: [] };
+  return diffSets(socketLines(before), socketLines(after), compareText);
 }
 
 function linesOf(nftables: SnapshotNftables): readonly string[] {
@@ -93,14 +110,14 @@ export interface DiffCounts {
 }
 
 export function countDiff(diff: SnapshotDiff): DiffCounts {
-  const { addresses, routes, virtualServers, nftables } = diff;
+  const { addresses, routes, virtualServers, nftables, sockets } = diff;
   const rows = (servers: readonly SnapshotVirtualServer[]) =>
     servers.reduce((sum, { realServers }) => sum + 1 + realServers.length, 0);
-  let added = [addresses, routes, nftables].reduce(
+  let added = [addresses, routes, nftables, sockets].reduce(
     (sum, set) => sum + set.added.length,
     rows(virtualServers.added),
   );
-  let removed = [addresses, routes, nftables].reduce(
+  let removed = [addresses, routes, nftables, sockets].reduce(
     (sum, set) => sum + set.removed.length,
     rows(virtualServers.removed),
   );

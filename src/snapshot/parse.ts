@@ -153,6 +153,21 @@ const NFTABLES = object({
   others: v.exactOptional(list(TEXT)),
 });
 
+const SOCKETS = object({
+  mode: oneOf(['on', 'off', 'hostOnly']),
+  programs: oneOf(['attached', 'partly', 'absent']),
+  services: list(
+    object({
+      address: ADDRESS,
+      port: integer(1, 65_535),
+      protocol: oneOf(['TCP', 'UDP']),
+      algorithm: oneOf(['random', 'maglev']),
+      affinitySeconds: v.exactOptional(COUNT),
+      realServers: list(object({ address: ADDRESS, port: integer(1, 65_535), weight: COUNT })),
+    }),
+  ),
+});
+
 const SNAPSHOT = object({
   version: v.literal(1, 'is not 1, the version this program reads'),
   node: TEXT,
@@ -160,5 +175,6 @@ const SNAPSHOT = object({
   routes: v.exactOptional(list(TEXT)),
   virtualServers: list(VIRTUAL_SERVER),
   nftables: v.exactOptional(NFTABLES),
+  sockets: v.exactOptional(SOCKETS),
   rejected: list(object({ subject: TEXT, reason: TEXT })),
 });

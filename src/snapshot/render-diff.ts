@@ -6,7 +6,7 @@ import type { SnapshotRealServer, SnapshotVirtualServer } from './snapshot.ts';
 
 /** One line per row that differs, prefixed `+`, `~` or `-`, then a line that counts them. */
 export function renderDiff(diff: SnapshotDiff): string {
-  const { addresses, routes, virtualServers, nftables } = diff;
+  const { addresses, routes, virtualServers, nftables, sockets } = diff;
   const { added, changed, removed } = countDiff(diff);
   return [
     ...addresses.removed.map((address) => `- address ${address}\n`),
@@ -18,6 +18,8 @@ export function renderDiff(diff: SnapshotDiff): string {
     ...virtualServers.added.map((row) => renderRows('+', row)),
     ...nftables.removed.map((line) => `- nft ${line}\n`),
     ...nftables.added.map((line) => `+ nft ${line}\n`),
+    ...sockets.removed.map((line) => `- ${line}\n`),
+    ...sockets.added.map((line) => `+ ${line}\n`),
     `Diff: ${added} added, ${changed} changed, ${removed} removed.\n`,
   ].join('');
 }

@@ -5,6 +5,8 @@ import type {
   SnapshotNftables,
   SnapshotRealServer,
   SnapshotSet,
+  SnapshotSocket,
+  SnapshotSockets,
   SnapshotVirtualServer,
   Tunnel,
 } from './snapshot.ts';
@@ -17,6 +19,8 @@ type Key =
   | keyof SnapshotNftables
   | keyof SnapshotChain
   | keyof SnapshotSet
+  | keyof SnapshotSockets
+  | keyof SnapshotSocket
   | keyof Snapshot['rejected'][number];
 
 /** Every key of a snapshot, in the order it is written within its object; a key that is missing does not compile. */
@@ -27,6 +31,7 @@ const KEY_ORDER = {
   routes: true,
   virtualServers: true,
   nftables: true,
+  sockets: true,
   rejected: true,
   subject: true,
   reason: true,
@@ -47,6 +52,8 @@ const KEY_ORDER = {
   service: true,
   servicePort: true,
   owner: true,
+  algorithm: true,
+  affinitySeconds: true,
   realServers: true,
   weight: true,
   forwarding: true,
@@ -63,6 +70,9 @@ const KEY_ORDER = {
   declaration: true,
   rules: true,
   elements: true,
+  mode: true,
+  programs: true,
+  services: true,
 } as const satisfies { readonly [key in Key]: true };
 
 /** The canonical JSON of a snapshot, version 1: equal states give equal text, on every machine. */

@@ -1,24 +1,26 @@
 import { realServerKey } from '../model/virtual-server.ts';
-import { canonicalSnapshot, keyOf } from './canonical.ts';
+import { canonicalSnapshot, keyOf, socketKeyOf } from './canonical.ts';
 import type {
   Snapshot,
   SnapshotNftables,
   SnapshotRealServer,
+  SnapshotSockets,
   SnapshotVirtualServer,
   Tunnel,
 } from './snapshot.ts';
 
 /**
  * One line per row: addresses, routes, then each virtual server followed by its real servers, then elements of
- * nftables sets, then what was rejected. Each line names its row in full, so that a line found by grep or diff needs no context.
+ * nftables sets, the socket balancer with its frontends, then what was rejected. Each line names its row in full, so that a line found by grep or diff needs no context.
  */
 export function renderText(snapshot: Snapshot): string {
-  const { addresses, routes = [], virtualServers, nftables, rejected } = canonicalSnapshot(snapshot);
+  const { addresses, routes = [], virtualServers, nftables, sockets, rejected } = canonicalSnapshot(snapshot);
   return [
     ...addresses.map((address) => `address ${address}\n`),
     ...routes.map((route) => `route ${route}\n`),
     ...virtualServers.map(renderRows),
     ...(nftables ? elementLines(nftables).map((line) => `nft ${line}\n`) : []),
+    ...(sockets ? socketLines(sockets).map((line) => `${line}\n`) : []),
     ...rejected.map(({ subject, reason }) => `rejected ${subject}: ${reason}\n`),
   ].join('');
 }
@@ -26,6 +28,21 @@ export function renderText(snapshot: Snapshot): string {
 /** `masquerade4 203.0.113.9 . tcp . 80`, for every element of every set. */
 export function elementLines({ sets }: SnapshotNftables): readonly string[] {
   return sets.flatMap(({ name, elements }) => elements.map((element) => `${name} ${element}`));
+}
+
+/** The switch, then a line for each frontend: `socket TCP 10.96.0.50:80 random 10.244.1.20:8080`. */
+export function socketLines({ mode, programs, services }: SnapshotSockets): readonly string[] {
+  return [
+    `sockets ${mode}, programs ${programs}`,
+    ...services.map((socket) => {
+      const { algorithm, affinitySeconds, realServers } = socket;
+      const servers = realServers.map(
+        (server) => `${realServerKey(server)}${server.weight === 1 ? '' : ` weight ${server.weight}`}`,
+      );
+      const affinity = affinitySeconds === undefined ? [] : [`affinity ${affinitySeconds}`];
+      return ['socket', socketKeyOf(socket), algorithm, ...affinity, ...servers].join(' ');
+    }),
+  ];
 }
 
 function renderRows(virtualServer: SnapshotVirtualServer): string {

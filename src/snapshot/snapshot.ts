@@ -81,6 +81,27 @@ export interface SnapshotNftables {
   readonly others?: readonly string[];
 }
 
+/** One frontend of the socket balancer; without real servers it refuses. */
+export interface SnapshotSocket {
+  readonly address: IpAddress;
+  readonly port: number;
+  readonly protocol: 'TCP' | 'UDP';
+  readonly algorithm: 'random' | 'maglev';
+  /** Absent without affinity. */
+  readonly affinitySeconds?: number;
+  /** Sorted by address, then port; weights are shares, 0 takes no new connections. */
+  readonly realServers: readonly Pick<SnapshotRealServer, 'address' | 'port' | 'weight'>[];
+}
+
+/** What sockets do when they connect. */
+export interface SnapshotSockets {
+  /** `hostOnly`: for sockets of the node's own network namespace alone. */
+  readonly mode: 'on' | 'off' | 'hostOnly';
+  readonly programs: 'attached' | 'partly' | 'absent';
+  /** Sorted by address, protocol, port. */
+  readonly services: readonly SnapshotSocket[];
+}
+
 /** A node's dataplane at one moment, desired or observed, in canonical order; the unit of diff and of goldens. */
 export interface Snapshot {
   readonly version: 1;
@@ -93,5 +114,7 @@ export interface Snapshot {
   readonly virtualServers: readonly SnapshotVirtualServer[];
   /** Absent where nobody looked: then it counts as right. */
   readonly nftables?: SnapshotNftables;
+  /** Absent where there is no socket balancer, or nobody looked: then it counts as right. */
+  readonly sockets?: SnapshotSockets;
   readonly rejected: readonly Rejected[];
 }

@@ -140,9 +140,9 @@ describe('every page', () => {
 
 describe('tables', () => {
   it('docs/plan-and-apply.md has every operation, with its sign', () => {
-    const ops = ['nftables', 'ipvs', 'addresses'].flatMap((name) => {
+    const ops = ['nftables', 'ipvs', 'addresses', 'socklb'].flatMap((name) => {
       const map = /interface \w+Ops \{([\s\S]*?)\n\}/.exec(source(`src/dataplane/${name}/ops.ts`))?.[1] ?? '';
-      return [...map.matchAll(/^ {2}(\w+): \{/gm)].map(([, op]) => op ?? '');
+      return [...map.matchAll(/^ {2}(\w+): /gm)].map(([, op]) => op ?? '');
     });
     const sign = (op: string) => (op.startsWith('add') ? '+' : op.startsWith('delete') ? '-' : '~');
     const rows = tableRowsOf(page('docs/plan-and-apply.md')).map(([op, shown]) => `${op} ${shown}`);

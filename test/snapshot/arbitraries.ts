@@ -1,8 +1,14 @@
 import fc from 'fast-check';
 import { addressFromBytes, familyOf, type IpAddress, type IpFamily } from '../../src/model/address.ts';
 import { realServerKey } from '../../src/model/virtual-server.ts';
-import { keyOf } from '../../src/snapshot/canonical.ts';
-import type { Snapshot, SnapshotRealServer, SnapshotVirtualServer } from '../../src/snapshot/snapshot.ts';
+import { keyOf, socketKeyOf } from '../../src/snapshot/canonical.ts';
+import type {
+  Snapshot,
+  SnapshotRealServer,
+  SnapshotSocket,
+  SnapshotSockets,
+  SnapshotVirtualServer,
+} from '../../src/snapshot/snapshot.ts';
 
 /** Addresses of few values, so that keys collide between snapshots. */
 export function address(family: IpFamily): fc.Arbitrary<IpAddress> {
@@ -97,8 +103,28 @@ function netmaskFor(key: { address: IpAddress | null; family?: IpFamily }): stri
   return keyFamily === 'IPv6' ? '64' : '255.255.255.0';
 }
 
-/** Snapshots whose rows have different keys, in any order. */
-export const snapshot: fc.Arbitrary<Snapshot> = fc.record({
+const socket: fc.Arbitrary<SnapshotSocket> = fc.record(
+  {
+    address: anyAddress,
+    port: fc.constantFrom(53, 80),
+    protocol: fc.constantFrom('TCP' as const, 'UDP' as const),
+    algorithm: fc.constantFrom('random' as const, 'maglev' as const),
+    affinitySeconds: fc.constantFrom(60, 10_800),
+    realServers: fc.uniqueArray(
+      realServer.map(({ address, port, weight }) => ({ address, port: Math.max(1, port), weight })),
+      { selector: realServerKey, maxLength: 3 },
+    ),
+  },
+  { requiredKeys: ['address', 'port', 'protocol', 'algorithm', 'realServers'] },
+);
+
+const sockets: fc.Arbitrary<SnapshotSockets> = fc.record({
+  mode: fc.constantFrom('on' as const, 'off' as const, 'hostOnly' as const),
+  programs: fc.constantFrom('attached' as const, 'partly' as const, 'absent' as const),
+  services: fc.uniqueArray(socket, { selector: socketKeyOf, maxLength: 4 }),
+});
+
+const withoutSockets = fc.record({
   version: fc.constant(1 as const),
   node: fc.constant('n0'),
   addresses: fc.uniqueArray(anyAddress, { maxLength: 6 }),
@@ -112,6 +138,11 @@ export const snapshot: fc.Arbitrary<Snapshot> = fc.record({
   ),
 });
 
+/** Snapshots whose rows have different keys, in any order. */
+export const snapshot: fc.Arbitrary<Snapshot> = fc
+  .tuple(withoutSockets, fc.option(sockets))
+  .map(([rest, given]) => (given === null ? rest : { ...rest, sockets: given }));
+
 /** The same rows in another order. */
 export function shuffled(of: Snapshot): fc.Arbitrary<Snapshot> {
   const anyOrder = <T>(rows: readonly T[]) => fc.shuffledSubarray([...rows], { minLength: rows.length });
@@ -124,5 +155,14 @@ export function shuffled(of: Snapshot): fc.Arbitrary<Snapshot> {
     .chain(anyOrder);
   return fc
     .record({ addresses: anyOrder(of.addresses), virtualServers, rejected: anyOrder(of.rejected) })
-    .map((rows) => ({ ...of, ...rows }));
+    .map((rows) => ({ ...of, ...rows, ...(of.sockets && { sockets: reversed(of.sockets) }) }));
+}
+
+function reversed({ services, ...rest }: SnapshotSockets): SnapshotSockets {
+  return {
+    ...rest,
+    services: services
+      .map(({ realServers, ...each }) => ({ ...each, realServers: realServers.toReversed() }))
+      .reverse(),
+  };
 }

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { realServerKey } from '../../src/model/virtual-server.ts';
-import { keyOf } from '../../src/snapshot/canonical.ts';
+import { canonicalSnapshot, keyOf } from '../../src/snapshot/canonical.ts';
 import {
   countDiff,
   diffSnapshots,
@@ -12,7 +12,9 @@ import {
 } from '../../src/snapshot/diff.ts';
 import { parseSnapshot } from '../../src/snapshot/parse.ts';
 import { renderDiff } from '../../src/snapshot/render-diff.ts';
-import type { Snapshot } from '../../src/snapshot/snapshot.ts';
+import { socketLines } from '../../src/snapshot/render-text.ts';
+import type { Snapshot, SnapshotSockets } from '../../src/snapshot/snapshot.ts';
+import { parseSocketLine } from '../dataplane/socklb/lines.ts';
 import { shuffled, snapshot } from './arbitraries.ts';
 import { ip, realServer, snapshotOf, virtualServer } from './build.ts';
 
@@ -107,7 +109,10 @@ describe('renderDiff()', () => {
 });
 
 /** Makes the second snapshot of a diff from the first, by nothing but the diff's keys and values. */
-function applyDiff(before: Snapshot, { addresses, routes, virtualServers }: SnapshotDiff): Snapshot {
+function applyDiff(before: Snapshot, diff: SnapshotDiff): Snapshot {
+  const { addresses, routes, virtualServers } = diff;
+  // A line of sockets has all of a frontend in canonical order.
+  const { sockets } = canonicalSnapshot(before);
   const changes = new Map(virtualServers.changed.map((change) => [change.key, change]));
   const after = {
     ...before,
@@ -126,8 +131,25 @@ function applyDiff(before: Snapshot, { addresses, routes, virtualServers }: Snap
       }),
       ...virtualServers.added,
     ],
+    ...(sockets && { sockets: applySockets(sockets, diff.sockets) }),
   };
   return parseSnapshot(JSON.stringify(after), 'test');
+}
+
+function applySockets(before: SnapshotSockets, diff: SetDiff<string>): SnapshotSockets {
+  const lines = applySet(socketLines(before), diff);
+  const [, mode, programs] = lines.join('\n').match(/^sockets (\w+), programs (\w+)$/m) ?? [];
+  const rows = lines.flatMap((line) => (line.startsWith('socket ') ? parseSocketLine(line.slice(7)) : []));
+  const services = rows.map(({ address, port, protocol, algorithm, affinitySeconds, backends }) => ({
+    address,
+    port,
+    protocol,
+    algorithm,
+    affinitySeconds,
+    realServers: [...backends.values()],
+  }));
+  const sockets = { mode, programs, services };
+  return parseSnapshot(JSON.stringify({ ...snapshotOf([]), sockets }), 'test').sockets ?? before;
 }
 
 function applySet<T>(before: readonly T[], { added, removed }: SetDiff<T>): readonly T[] {

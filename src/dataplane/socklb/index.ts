@@ -1,0 +1,53 @@
+import type { Dataplane } from '../dataplane.ts';
+import { applySocklb } from './apply.ts';
+import { holdUnwantedSockets } from './hold.ts';
+import type { SocklbKernel } from './kernel.ts';
+import { SocklbMemory } from './memory.ts';
+import { observeSocklb, observeSocklbChange } from './observe.ts';
+import type { SocklbOp } from './ops.ts';
+import { parseSocklbOp } from './parse-op.ts';
+import { planSocklb, teardownSocklb } from './plan.ts';
+import { memoisedFrontends, type ProjectOptions, projectSocklb } from './project.ts';
+import { reduceSocklb } from './reduce.ts';
+import { canonical, type SocklbRows } from './rows.ts';
+
+export interface SocklbResources {
+  readonly kernel: SocklbKernel;
+  /** Wall clock, ms since the epoch. */
+  readonly nowMs: () => number;
+}
+
+/** The socket balancer, which leaves what it refuses to IPVS. */
+export interface SocklbDataplane extends Dataplane<SocklbRows, SocklbOp> {
+  /** When a further sync has something to clear away, in milliseconds from now; null if nothing remains. */
+  clearanceMs(): number | null;
+}
+
+/** Sockets of this node that connect to a frontend are connected to one of its endpoints at once. */
+export function createSocklbDataplane(
+  { kernel, nowMs }: SocklbResources,
+  options: ProjectOptions,
+): SocklbDataplane {
+  const frontendOf = memoisedFrontends(options);
+  const memory = new SocklbMemory();
+  const context = { kernel, memory, nowMs };
+  return {
+    name: 'socklb',
+    project: (desired) => projectSocklb(desired, options, frontendOf),
+    observe: (signal) => observeSocklb(context, signal),
+    plan: planSocklb,
+    teardown: teardownSocklb,
+    apply: (ops, signal) => applySocklb(ops, kernel, (op) => memory.acknowledge(op, nowMs()), signal),
+    reduce: reduceSocklb,
+    canonical,
+    // The maps are ours by name, and nothing else is read.
+    foreign: () => [],
+    parseOp: parseSocklbOp,
+    holdUnwanted: holdUnwantedSockets,
+    scoped: {
+      needs: () => [],
+      observe: (change, signal) => observeSocklbChange(context, change, signal),
+    },
+    clearanceMs: () => memory.waitMs(nowMs()),
+  };
+}

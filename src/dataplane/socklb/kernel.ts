@@ -1,0 +1,44 @@
+import type { PackedElements, SocketMap } from './layout.ts';
+
+/** Whether all programs of the socket balancer are attached, some of them, or none. */
+export type ProgramState = 'attached' | 'partly' | 'absent';
+
+/** The kernel's answer to one request. */
+export type SocklbOutcome =
+  | { readonly outcome: 'ok' }
+  /** @property code the errno's name: `E2BIG` where a map is full */
+  | { readonly outcome: 'refused'; readonly code: string };
+
+/** What became of a batch: elements before the first that failed are done, the others are not. */
+export interface BatchOutcome {
+  readonly done: number;
+  /** The errno's name; null if all is done. */
+  readonly code: string | null;
+}
+
+/**
+ * The maps and programs of the socket balancer. Elements are packed as layout.ts has them. Methods reject where the
+ * kernel can't be asked at all, or the signal is aborted.
+ */
+export interface SocklbKernel {
+  programs(signal: AbortSignal): Promise<ProgramState>;
+  /** Attaches the programs that are not, and replaces those of another version, without a gap. */
+  attach(signal: AbortSignal): Promise<SocklbOutcome>;
+  /** Detaches the programs and gives up the maps with all that is in them. */
+  remove(signal: AbortSignal): Promise<SocklbOutcome>;
+  /** All elements; in no order. */
+  readAll(map: SocketMap, signal: AbortSignal): Promise<PackedElements>;
+  /** @param keys packed @returns a value for each key; undefined where there is none */
+  lookUp(map: SocketMap, keys: Uint8Array, signal: AbortSignal): Promise<readonly (Uint8Array | undefined)[]>;
+  /** Writes elements in order, be they there or not; each is replaced at once. */
+  update(map: SocketMap, elements: PackedElements, signal: AbortSignal): Promise<BatchOutcome>;
+  /** Deletes elements in order; one that is not there fails with ENOENT. @param keys packed */
+  delete(map: SocketMap, keys: Uint8Array, signal: AbortSignal): Promise<BatchOutcome>;
+  /** The ids of the Services that have a Maglev table. */
+  tables(signal: AbortSignal): Promise<readonly number[]>;
+  /** Fills a Service's table in place, or makes it. @param table ids of backends, MAGLEV_SIZE of them */
+  setTable(serviceId: number, table: Uint32Array, signal: AbortSignal): Promise<SocklbOutcome>;
+  deleteTable(serviceId: number, signal: AbortSignal): Promise<SocklbOutcome>;
+  /** The programs' counters, summed over all processors; their meaning is in native-bindings/bpf/socklb.h. */
+  statistics(signal: AbortSignal): Promise<readonly bigint[]>;
+}

@@ -1,0 +1,103 @@
+import { unreachable } from '../../model/brand.ts';
+import type { SocklbOp } from './ops.ts';
+import { type SocketCapacity, withRow } from './project.ts';
+import { changeRemains, remainsAfter } from './reduce.ts';
+import { type Remain, waitMs } from './remains.ts';
+import { EMPTY_ROWS, type SocklbRows } from './rows.ts';
+
+/** What is known of the maps as a whole, but for their frontends. */
+export type KnownRows = Omit<SocklbRows, 'services' | 'observedAtMs'>;
+
+/**
+ * What one process remembers between two looks at all maps: since when what remains does so, and how full the maps
+ * are. A process that starts finds all of it in the maps, and begins to count anew.
+ */
+export class SocklbMemory {
+  #known: KnownRows | undefined;
+  #remains = new Map<string, Remain>();
+  #used: SocketCapacity = NOTHING;
+
+  /** What is known; undefined before the first look at everything. */
+  get known(): KnownRows | undefined {
+    return this.#known && { ...this.#known, remains: new Map(this.#remains) };
+  }
+
+  /** How much of the maps is used, what remains included. */
+  get used(): SocketCapacity {
+    return this.#used;
+  }
+
+  /** Since when something remains, by remainKey(), ms since the epoch; undefined if that is new. */
+  sinceMs(key: string): number | undefined {
+    return this.#remains.get(key)?.sinceMs ?? undefined;
+  }
+
+  /** After a look at everything. */
+  learn({ services, observedAtMs: _, ...known }: SocklbRows): void {
+    this.#known = known;
+    this.#remains = new Map(known.remains);
+    let used = NOTHING;
+    for (const row of services.values()) used = withRow(used, row);
+    for (const remain of known.remains.values()) used = changed(used, remain, 1);
+    this.#used = used;
+  }
+
+  /** After the kernel has acknowledged `op`. */
+  acknowledge(op: SocklbOp, nowMs: number): void {
+    if (!this.#known) return;
+    const change = remainsAfter(op);
+    for (const key of change.gone) {
+      const remain = this.#remains.get(key);
+      if (remain) this.#used = changed(this.#used, remain, -1);
+    }
+    changeRemains(this.#remains, change, nowMs);
+    if (op.op === 'addSocketService' || op.op === 'setSocketService') this.#written(op);
+    else if (op.op === 'deleteSocketService') {
+      this.#used = { ...this.#used, services: this.#used.services - 1 };
+    } else if (op.op === 'setSocketMode') {
+      const { flags, udpFlowSeconds } = op;
+      this.#known = { ...this.#known, config: { flags, udpFlowSeconds } };
+    } else if (op.op === 'addSocketPrograms') this.#known = { ...this.#known, programs: 'attached' };
+    else if (op.op === 'deleteSocketPrograms') this.learn(EMPTY_ROWS);
+  }
+
+  /** When what remains may go, in milliseconds from now; null if nothing does. */
+  waitMs(nowMs: number): number | null {
+    return waitMs(this.#remains.values(), nowMs);
+  }
+
+  #written({ op, service }: Extract<SocklbOp, { readonly service: unknown }>): void {
+    if (!this.#known) return;
+    const { services, slots, backends, tables } = this.#used;
+    const written = service.backends.filter(({ isWritten }) => isWritten).length;
+    this.#used = {
+      services: services + (op === 'addSocketService' ? 1 : 0),
+      slots: service.backends.reduce((sum, { weight }) => sum + weight, slots),
+      backends: backends + written,
+      // One that changes has its table already, mostly; the next look at everything counts anew.
+      tables: tables + (op === 'addSocketService' && service.algorithm === 'maglev' ? 1 : 0),
+    };
+    this.#known = {
+      ...this.#known,
+      lastServiceId: Math.max(this.#known.lastServiceId, service.id),
+      lastBackendId: service.backends.reduce((last, { id }) => Math.max(last, id), this.#known.lastBackendId),
+    };
+  }
+}
+
+const NOTHING: SocketCapacity = { services: 0, slots: 0, backends: 0, tables: 0 };
+
+function changed(used: SocketCapacity, remain: Remain, by: 1 | -1): SocketCapacity {
+  switch (remain.kind) {
+    case 'backend':
+      return { ...used, backends: used.backends + by };
+    case 'slots':
+      return { ...used, slots: used.slots + by * remain.slots.length };
+    case 'table':
+      return { ...used, tables: used.tables + by };
+    case 'entry':
+      return { ...used, services: used.services + by };
+    default:
+      return unreachable(remain);
+  }
+}
