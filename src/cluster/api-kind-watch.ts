@@ -104,8 +104,8 @@ export class KindWatch {
       if (this.#resourceVersion === null) return times.notServedMs * (0.5 + Math.random());
     }
     const startMs = performance.now();
-    const hasTold = await this.#watch(this.#resourceVersion, signal);
-    if (hasTold || performance.now() - startMs >= times.shortMs) {
+    const hasAdvanced = await this.#watch(this.#resourceVersion, signal);
+    if (hasAdvanced || performance.now() - startMs >= times.shortMs) {
       this.#failures = 0;
       return 0;
     }
@@ -174,7 +174,7 @@ export class KindWatch {
     if (!page || BigInt(versionOf(page)) < BigInt(known)) throw new Gone('the server has an older version');
   }
 
-  /** @returns whether it told anything before the server ended it */
+  /** @returns whether it told anything new before the server ended it */
   async #watch(version: string, signal: AbortSignal): Promise<boolean> {
     const { connection, kind, resource, times, onCount } = this.#options;
     if (!this.#isFirstWatch) onCount(kind, 'restarts', 1);
@@ -192,15 +192,14 @@ export class KindWatch {
       signal,
     });
     const startMs = performance.now();
-    let hasTold = false;
     for await (const batch of batches) {
       this.#enter('watching');
       if (batch.length === 0) continue;
-      hasTold = true;
       if (performance.now() - startMs >= times.shortMs) this.#failures = 0;
       this.#takeAll(batch);
     }
-    return hasTold;
+    // A bookmark of the version that was asked for is nothing new: a server that ends after it would be asked without pause.
+    return this.#resourceVersion !== version;
   }
 
   #takeAll(batch: readonly unknown[]): void {
