@@ -143,10 +143,14 @@ function timeout(what: string, ms: number): Error {
 /** Another address of the same server has a certificate for the server's name, or for the one that all of them have. */
 function identityOf({ server, tlsServerName }: ApiAccess, url: URL) {
   const name = tlsServerName ?? bare(server.hostname);
-  const accepted = url.host === server.host ? [name] : [name, API_SERVER_NAME];
+  // An address can't be asked for by SNI; empty text turns it off.
+  const servername = isIP(name) === 0 ? name : '';
+  const isConfigured = url.host === server.host;
+  // Node keeps no connection whose certificate a function has checked; its own check is for `servername`, or the host.
+  if (isConfigured && (servername !== '' || name === bare(url.hostname))) return { servername };
+  const accepted = isConfigured ? [name] : [name, API_SERVER_NAME];
   return {
-    // An address can't be asked for by SNI; empty text turns it off.
-    servername: isIP(name) === 0 ? name : '',
+    servername,
     checkServerIdentity: (_: string, certificate: PeerCertificate) => {
       const refusals = accepted.map((each) => checkServerIdentity(each, certificate));
       return refusals.includes(undefined) ? undefined : refusals[0];
