@@ -1,24 +1,13 @@
-import { readFile, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import type { Agent } from 'node:http';
 import type { RequestOptions } from 'node:https';
-import { isIPv6 } from 'node:net';
-import { dirname, join, resolve } from 'node:path';
 // Of client-node only these: config.js, as the whole index, loads the generated API, which is 80 MB of memory and half
 // a second, and to our request adds only what `authenticateByLibrary` asks for.
-import {
-  type Cluster,
-  newClusters,
-  newContexts,
-  newUsers,
-  type User,
-} from '@kubernetes/client-node/dist/config_types.js';
+import type { Cluster, User } from '@kubernetes/client-node/dist/config_types.js';
 import { ExecAuth } from '@kubernetes/client-node/dist/exec_auth.js';
-import { load } from 'js-yaml';
 import { ApiConfigurationError, type ApiConnectionOptions } from './api-connection.ts';
+import { type Loaded, messageOf, readFiles, readSource, type Source } from './api-source-store.ts';
 import { equalData } from './equal-data.ts';
-import { asObject, listIn, objectIn, type RawObject, textIn } from './object-fields.ts';
-
-const SERVICE_ACCOUNT_DIRECTORY = '/var/run/secrets/kubernetes.io/serviceaccount';
 
 /** What a request needs to reach the API server as somebody. */
 export interface ApiAccess {
@@ -38,20 +27,6 @@ export interface ApiTls {
   readonly cert?: string;
   readonly key?: string;
   readonly rejectUnauthorized: boolean;
-}
-
-/** Where credentials are, with the paths of files that hold them. */
-interface Source {
-  readonly cluster: Cluster;
-  readonly user: User;
-  readonly tokenFile: string | null;
-}
-
-interface Loaded extends Source {
-  readonly ca: string | null;
-  readonly cert: string | null;
-  readonly key: string | null;
-  readonly token: string | null;
 }
 
 /** The credentials of one user, read from files that others may replace at any time. */
@@ -123,79 +98,6 @@ export class ApiCredentials {
   }
 }
 
-async function readSource(options: ApiConnectionOptions): Promise<Source> {
-  const { kubeconfig, server, env } = options;
-  if (kubeconfig !== undefined) return readKubeconfig(kubeconfig);
-  const directory = options.serviceAccountDirectory ?? SERVICE_ACCOUNT_DIRECTORY;
-  const host = env.KUBERNETES_SERVICE_HOST;
-  const named = host
-    ? `https://${isIPv6(host) ? `[${host}]` : host}:${env.KUBERNETES_SERVICE_PORT ?? 443}`
-    : undefined;
-  const url = server ?? named;
-  if (url === undefined)
-    throw new ApiConfigurationError(
-      'Cannot tell where the API server is: no kubeconfig, no server, and KUBERNETES_SERVICE_HOST is not set as in a Pod',
-    );
-  const cluster = {
-    name: 'in-cluster',
-    server: url,
-    skipTLSVerify: false,
-    caFile: join(directory, 'ca.crt'),
-  };
-  return { cluster, user: { name: 'service-account' }, tokenFile: join(directory, 'token') };
-}
-
-async function readKubeconfig(file: string): Promise<Source> {
-  const refuse = (problem: string, cause?: unknown) =>
-    new ApiConfigurationError(`Cannot use kubeconfig ${file}: ${problem}`, { cause });
-  let raw: RawObject;
-  let contexts: ReturnType<typeof newContexts>;
-  let clusters: Cluster[];
-  let users: User[];
-  try {
-    raw = asObject(load(await readFile(file, 'utf8'))) ?? {};
-    contexts = newContexts(raw.contexts);
-    clusters = newClusters(raw.clusters);
-    users = newUsers(raw.users);
-  } catch (error) {
-    throw refuse(messageOf(error), error);
-  }
-  const current = textIn(raw, 'current-context');
-  const context = contexts.find(({ name }) => name === current);
-  if (!context) throw refuse(`current-context ${current ?? '(none)'} is not in it`);
-  const cluster = clusters.find(({ name }) => name === context.cluster);
-  if (!cluster) throw refuse(`cluster ${context.cluster} is not in it`);
-  const user = users.find(({ name }) => name === context.user) ?? { name: 'anonymous' };
-  // client-node knows neither `tokenFile`, which kubeadm writes for kube-proxy, nor that paths start at the file.
-  const rawUser = listIn(raw, 'users').find((each) => asObject(each)?.name === user.name);
-  const tokenFile = textIn(objectIn(asObject(rawUser) ?? {}, 'user'), 'tokenFile');
-  const absolute = (path: string) => resolve(dirname(file), path);
-  return {
-    cluster: { ...cluster, ...(cluster.caFile && { caFile: absolute(cluster.caFile) }) },
-    user: {
-      ...user,
-      ...(user.certFile && { certFile: absolute(user.certFile) }),
-      ...(user.keyFile && { keyFile: absolute(user.keyFile) }),
-    },
-    tokenFile: tokenFile === undefined ? null : absolute(tokenFile),
-  };
-}
-
-async function readFiles(source: Source): Promise<Loaded> {
-  const { cluster, user, tokenFile } = source;
-  const fileOr = async (file: string | null | undefined, base64: string | null | undefined) => {
-    if (file) return readFile(file, 'utf8');
-    return base64 ? Buffer.from(base64, 'base64').toString('utf8') : null;
-  };
-  return {
-    ...source,
-    ca: await fileOr(cluster.caFile, cluster.caData),
-    cert: await fileOr(user.certFile, user.certData),
-    key: await fileOr(user.keyFile, user.keyData),
-    token: tokenFile === null ? (user.token ?? null) : (await readFile(tokenFile, 'utf8')).trim(),
-  };
-}
-
 function headersOf({ user, token }: Loaded): Readonly<Record<string, string>> {
   const headers: Record<string, string> = {};
   if (user.username) {
@@ -230,8 +132,4 @@ async function stampsOf(files: readonly string[]): Promise<string> {
     (all) => all.join('\n'),
     () => '',
   );
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }
