@@ -5,8 +5,15 @@ import type { RequestOptions } from 'node:https';
 // a second, and to our request adds only what `authenticateByLibrary` asks for.
 import type { Cluster, User } from '@kubernetes/client-node/dist/config_types.js';
 import { ExecAuth } from '@kubernetes/client-node/dist/exec_auth.js';
-import { ApiConfigurationError, type ApiConnectionOptions } from './api-connection.ts';
-import { type Loaded, messageOf, readFiles, readSource, type Source } from './api-source-store.ts';
+import type { ApiConnectionOptions } from './api-connection.ts';
+import {
+  type Loaded,
+  loadCredentials,
+  messageOf,
+  readSource,
+  type Source,
+  unusable,
+} from './api-source-store.ts';
 import { equalData } from './equal-data.ts';
 
 /** What a request needs to reach the API server as somebody. */
@@ -58,12 +65,11 @@ export class ApiCredentials {
    */
   async current(): Promise<ApiAccess> {
     const loaded = await this.#load();
-    const { cluster, user } = loaded;
-    const server = new URL(this.#options.server ?? cluster.server);
+    const { server, cluster, user } = loaded;
     const tlsServerName = cluster.tlsServerName ?? null;
     const options: RequestOptions = { headers: {} };
     if (user.authProvider || cluster.proxyUrl) await authenticateByLibrary(options, cluster, user);
-    if (user.exec) await this.#exec.applyAuthentication(user, options);
+    if (user.exec) await this.#execute(loaded, options);
     const own = { ca: loaded.ca, cert: loaded.cert ?? options.cert, key: loaded.key ?? options.key };
     const texts = Object.entries(own).flatMap(([field, pem]) => (pem ? [[field, String(pem)]] : []));
     const tls = { ...Object.fromEntries(texts), rejectUnauthorized: !cluster.skipTLSVerify };
@@ -81,14 +87,20 @@ export class ApiCredentials {
       const source = await readSource(this.#options);
       // Stamps before contents: what changes in between is read once more.
       const stamps = await stampsOf(this.#filesOf(source));
-      this.#loaded = await readFiles(source);
+      this.#loaded = await loadCredentials(source);
       this.#stamps = stamps;
       return this.#loaded;
     } catch (error) {
       if (before) return before;
-      throw error instanceof ApiConfigurationError
-        ? error
-        : new ApiConfigurationError(messageOf(error), { cause: error });
+      throw error;
+    }
+  }
+
+  async #execute({ origin, user }: Loaded, options: RequestOptions): Promise<void> {
+    try {
+      await this.#exec.applyAuthentication(user, options);
+    } catch (error) {
+      throw unusable(origin, `exec ${user.exec?.command ?? '(none)'}: ${messageOf(error)}`, error);
     }
   }
 

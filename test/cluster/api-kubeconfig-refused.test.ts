@@ -99,7 +99,7 @@ describe('a kubeconfig that can not be used', () => {
     {
       name: 'names a file that is no authority',
       text: () => config({}, { 'certificate-authority': 'kubeconfig' }),
-      says: 'certificate-authority: no PEM certificate',
+      says: 'kubeconfig: no PEM certificate',
     },
     { name: 'names no token file', text: () => config({ tokenFile: 'token' }), says: 'ENOENT' },
     {
