@@ -263,9 +263,10 @@ INLINE enum verdict balance(struct call *call, struct target *target)
 	call->now_ns = ktime_get_ns();
 	if (is_udp) {
 		flows = sk_storage_get(&lb_sk_udp, ctx->sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+		/* Its datagrams could go to any backend: IPVS keeps them together. */
 		if (!flows) {
 			count(STAT_NO_MEMORY);
-			return REFUSE;
+			return LEAVE;
 		}
 		if (by_flow(call, flows, target, cfg->udp_flow_s))
 			return BALANCED;

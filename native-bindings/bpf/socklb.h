@@ -130,7 +130,7 @@ struct conn_val {
 #define STAT_AFFINITY 4 /* balanced by affinity; counted as hit, too */
 #define STAT_FLOW 5	/* went on with the flow of its UDP socket; no hit */
 #define STAT_REVERSE 6	/* an address shown to the client was put back */
-#define STAT_NO_MEMORY 7 /* a UDP socket got no storage: refused */
+#define STAT_NO_MEMORY 7 /* a UDP socket got no storage: left alone */
 struct stat_val {
 	__u64 count;
 };
