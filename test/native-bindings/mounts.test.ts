@@ -1,0 +1,74 @@
+import { rmdirSync } from 'node:fs';
+import { describe, expect, test } from 'vitest';
+import {
+  cgroup2Paths,
+  findCgroup2Mounts,
+  mountFileSystem,
+  probeBpffs,
+  unmountFileSystem,
+} from '../../native-bindings/mounts.ts';
+import { needsBpf } from './bpf-environment.ts';
+import { temporaryDirectory } from './socklb-lab.ts';
+
+describe('cgroup2Paths()', () => {
+  test.each([
+    { name: 'none', table: '22 1 0:21 / /proc rw - proc proc rw\n', paths: [] },
+    {
+      name: 'one, with optional fields',
+      table:
+        '24 19 0:22 / /sys/fs/cgroup rw,nosuid shared:9 master:2 - cgroup2 cgroup2 rw,nsdelegate\n' +
+        '25 19 0:23 / /sys/fs/cgroup/pids rw - cgroup cgroup rw,pids\n',
+      paths: ['/sys/fs/cgroup'],
+    },
+    {
+      name: 'a path with a blank',
+      table: '30 1 0:22 / /mnt/c\\040d rw - cgroup2 none rw\n',
+      paths: ['/mnt/c d'],
+    },
+    { name: 'a source of that name', table: '30 1 0:22 / /mnt rw - tmpfs cgroup2 rw\n', paths: [] },
+  ])('cgroup2Paths() finds $name', ({ table, paths }) => {
+    expect(cgroup2Paths(table)).toEqual(paths);
+  });
+});
+
+describe('probeBpffs()', () => {
+  test.each([
+    { name: 'another file system', path: '/proc', outcome: 'unsupported', reason: '/proc is no bpffs' },
+    { name: 'no such path', path: '/no/such', outcome: 'unknown', reason: 'ENOENT' },
+  ])('probeBpffs() gives the reason for $name', ({ path, outcome, reason }) => {
+    expect(probeBpffs(path)).toEqual({ outcome, reason: expect.stringContaining(reason) });
+  });
+});
+
+describe('mountFileSystem()', needsBpf(), () => {
+  test('mountFileSystem() mounts a bpffs, and unmountFileSystem() undoes it', () => {
+    const path = temporaryDirectory();
+    mountFileSystem('bpf', path);
+    expect(probeBpffs(path)).toEqual({ outcome: 'supported' });
+    unmountFileSystem(path);
+    expect(probeBpffs(path)).toEqual({ outcome: 'unsupported', reason: `${path} is no bpffs` });
+    rmdirSync(path);
+  });
+
+  test('mountFileSystem() mounts the cgroup2 that there is', () => {
+    const path = temporaryDirectory();
+    const [before] = findCgroup2Mounts();
+    mountFileSystem('cgroup2', path);
+    try {
+      const mounts = findCgroup2Mounts();
+      expect(mounts.map((mount) => mount.path)).toContain(path);
+      if (before) expect(mounts.find((mount) => mount.path === path)?.isHostRoot).toBe(before.isHostRoot);
+    } finally {
+      unmountFileSystem(path);
+    }
+    expect(findCgroup2Mounts().map((mount) => mount.path)).not.toContain(path);
+    rmdirSync(path);
+  });
+
+  test('mountFileSystem() throws for a path that does not exist', () => {
+    expect(() => mountFileSystem('bpf', '/no/such')).toThrow(
+      expect.objectContaining({ syscall: 'mount bpf /no/such', code: 'ENOENT' }),
+    );
+    expect(() => unmountFileSystem('/no/such')).toThrow(expect.objectContaining({ code: 'ENOENT' }));
+  });
+});
