@@ -6,8 +6,10 @@
 #   MOUNTS    lines SOURCE TARGET ro|rw
 set -e
 if [ -z "$SVCPLANE_CONTAINER" ]; then
-  SVCPLANE_CONTAINER=$(mktemp -d) unshare --mount --propagation private sh "$0" "$@" && status=0 || status=$?
-  exit "$status"
+  SVCPLANE_CONTAINER=$(mktemp -d)
+  export SVCPLANE_CONTAINER
+  # In the place of this process, as everything here: what is sent to it is for the program.
+  exec unshare --mount --propagation private sh "$0" "$@"
 fi
 image=$1 dropped=$2 proc_sys=$3 mounts=$4 program=$5
 shift 5

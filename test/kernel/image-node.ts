@@ -15,6 +15,11 @@ const image = spawnSync(join(ROOT, 'scripts/image-root'), ['--if-cached'], {
 /** @see include/uapi/linux/capability.h */
 const CAPABILITIES: Readonly<Record<string, number>> = { NET_ADMIN: 12 };
 
+/** The directory with the files of the image. */
+export function imageRoot(): string {
+  return join(image, 'root');
+}
+
 /** Says in one line why the image can't be started here; undefined if it can. */
 export function whyNoImage(): string | undefined {
   if (image === '')
@@ -65,7 +70,7 @@ export class ImageNode implements Disposable {
     const dropped = privileged ? [] : all.filter((number) => !kept.includes(number));
     const args = [dropped.join(), privileged ? 'rw' : 'ro', this.#mounts(spec, further), ...command];
     const inNode = ['ip', 'netns', 'exec', this.host.namespace.name];
-    return [...inNode, 'sh', CONTAINER, join(image, 'root'), ...args];
+    return [...inNode, 'sh', CONTAINER, imageRoot(), ...args];
   }
 
   /** Runs a container to its end, as {@link command}. */

@@ -1,14 +1,16 @@
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { globSync, readFileSync, statSync } from 'node:fs';
+import { join, relative } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { readContainers } from '../deploy/daemon-set.ts';
 import { UNHURRIED } from './host.ts';
-import { ImageNode, whyNoImage } from './image-node.ts';
+import { ImageNode, imageRoot, whyNoImage } from './image-node.ts';
 import { leftOutBecause, whyNoIpvs } from './probe.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
 const { svcplane } = readContainers();
+/** It has 160 MB, three quarters of it Node: so much may come, and no distribution. */
+const MAX_BYTES = 200_000_000;
 
 describeWithImage('the image, in the containers of the DaemonSet', UNHURRIED, () => {
   let node: ImageNode;
@@ -19,6 +21,20 @@ describeWithImage('the image, in the containers of the DaemonSet', UNHURRIED, ()
 
   const EXAMPLES = ['-f', '/etc/svcplane/guide', '--node', 'n0'];
   const table = () => node.host.state().table;
+
+  it('has nothing but Node, svcplane, and what they load', () => {
+    const entries = globSync('**', { cwd: imageRoot(), withFileTypes: true }).filter((each) => each.isFile());
+    const paths = entries.map((each) => relative(imageRoot(), join(each.parentPath, each.name)));
+    expect(paths.filter((path) => path.includes('bin/'))).toEqual(['usr/bin/node']);
+    const others = paths.filter((path) => !/^(svcplane|usr\/share\/doc|lib(64)?)\//.test(path));
+    expect(others.sort()).toEqual(['etc/nsswitch.conf', 'etc/passwd', 'usr/bin/node']);
+    const code = paths.filter((path) => path.startsWith('svcplane/'));
+    expect(
+      code.filter((path) => !/\.([cm]?js|node|bpf\.o)$|\/package\.json$|licen[sc]e|copying/i.test(path)),
+    ).toEqual([]);
+    const bytes = paths.reduce((sum, path) => sum + statSync(join(imageRoot(), path)).size, 0);
+    expect(bytes).toBeLessThan(MAX_BYTES);
+  });
 
   it('has the version of the checkout', () => {
     expect(node.svcplane('--version')).toEqual({ code: 0, stdout: `${version}\n`, stderr: '' });

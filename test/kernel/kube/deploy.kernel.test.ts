@@ -2,10 +2,11 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
+import { load } from 'js-yaml';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { openApiConnection } from '../../../src/cluster/api-connection-client.ts';
 import { eventOf, seriesPatch, started } from '../../../src/cluster/events.ts';
-import { readContainers } from '../../deploy/daemon-set.ts';
+import { probeUrls, readContainers } from '../../deploy/daemon-set.ts';
 import {
   builtHelm,
   helmChart,
@@ -24,6 +25,7 @@ import { describeWithKube, pathOf, whyNoPrograms } from './binaries.ts';
 import { type Daemon, startDaemon } from './daemon.ts';
 import { svcplaneCommand } from './svcplane-daemon.ts';
 
+const ROOT = join(import.meta.dirname, '../../..');
 const NODE_NAME = 'node-1';
 const ACCOUNT = '/api/v1/namespaces/kube-system/serviceaccounts/svcplane';
 const REVIEWS = '/apis/authorization.k8s.io/v1/selfsubjectaccessreviews';
@@ -199,11 +201,34 @@ describeWithKube('deploy on a real API server', ['kube-apiserver'], () => {
     await using daemon = await startDaemon(['env', ...assignments, ...command]);
     await follows(daemon, on, api);
     expect(daemon.log()).not.toMatch(/forbidden|403|refused|EROFS/);
+    const urls = probeUrls(svcplane);
+    expect(urls).toHaveLength(2);
+    for (const url of urls) on.host.run(['curl', '--silent', '--show-error', '--fail', url]);
+    // What kubectl exec is for, while it runs.
+    expect(on.svcplane('status').code).toBe(0);
+    const { stdout } = on.svcplane('snapshot', '--observed', '-o', 'ipvsadm-save');
+    expect(stdout.split('\n').filter(Boolean).sort()).toEqual(on.host.state().table);
     await daemon.stop();
     // Whoever replaces the Pod finds the Services as they were.
     expect(tableOf(on.host)).toEqual(SERVED);
+    const cleanup = on.run(svcplane, ['/usr/bin/svcplane', ...(await cleanupArgs(api))]);
+    expect(cleanup).toMatchObject({ code: 0, stderr: '' });
+    expect([on.host.state().table, on.host.state().rules]).toEqual([[], '']);
   });
 });
+
+/** Of the container, after deploy/cleanup-patch.yaml: as the server understands it. */
+async function cleanupArgs(api: ApiServer): Promise<readonly string[]> {
+  const patch = load(readFileSync(join(ROOT, 'deploy/cleanup-patch.yaml'), 'utf8'));
+  const path = '/apis/apps/v1/namespaces/kube-system/daemonsets/svcplane?dryRun=All&fieldValidation=Strict';
+  const answer = await api.request('PATCH', path, patch, 'application/strategic-merge-patch+json');
+  const { spec } = Object(answer);
+  const [patched] = spec.template.spec.containers;
+  expect(patched).not.toHaveProperty('livenessProbe');
+  expect(patched).toMatchObject({ name: 'svcplane', image: expect.stringMatching(/^svcplane:/) });
+  expect(spec.updateStrategy.rollingUpdate.maxUnavailable).toBe('100%');
+  return patched.args;
+}
 
 const SERVED = ['-A -t 10.96.0.50:80 -s rr', '-a -t 10.96.0.50:80 -r 10.244.1.7:8080 -m -w 1'];
 
