@@ -11,17 +11,24 @@ export interface SavedTable {
   readonly name: string;
   /** Built-in ones, too. */
   readonly chains: readonly string[];
+  /** Those of them whose policy is DROP. */
+  readonly dropping: readonly string[];
   readonly rules: readonly SavedRule[];
 }
 
 /** Reads the output of iptables-save. What it does not know it passes over. */
 export function parseIptablesSave(text: string): readonly SavedTable[] {
-  const tables: { readonly name: string; readonly chains: string[]; readonly rules: SavedRule[] }[] = [];
+  const tables: (SavedTable & Record<'chains' | 'dropping', string[]> & { readonly rules: SavedRule[] })[] =
+    [];
   for (const line of text.split('\n')) {
     const table = tables.at(-1);
-    if (line.startsWith('*')) tables.push({ name: line.slice(1).trim(), chains: [], rules: [] });
-    else if (line.startsWith(':')) table?.chains.push(line.slice(1).split(' ')[0] ?? '');
-    else if (line.startsWith('-A ')) table?.rules.push(parseRule(line));
+    if (line.startsWith('*')) {
+      tables.push({ name: line.slice(1).trim(), chains: [], dropping: [], rules: [] });
+    } else if (line.startsWith(':')) {
+      const [chain = '', policy] = line.slice(1).split(' ');
+      table?.chains.push(chain);
+      if (policy === 'DROP') table?.dropping.push(chain);
+    } else if (line.startsWith('-A ')) table?.rules.push(parseRule(line));
   }
   return tables;
 }

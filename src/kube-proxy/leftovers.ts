@@ -105,11 +105,19 @@ export function describeRelease(op: ReleaseOp): string {
   return `${count(op.addresses.length, 'address')} of ${KUBE_PROXY_LINK}`;
 }
 
-function describeRestore({ program, chains, ruleCount }: Extract<ReleaseOp, { op: 'restoreIptables' }>) {
-  return `${program}: ${chains.length > 0 ? `chains ${chains.join(', ')}; ` : ''}${count(ruleCount, 'rule')}`;
+function describeRestore(op: RestoreOp): string {
+  return `${op.program}: ${describeChains(op)}`;
 }
 
-function count(number: number, noun: string): string {
+/** `chains nat KUBE-SERVICES, nat KUBE-POSTROUTING; 12 rules` */
+export function describeChains({ chains, ruleCount }: RestoreOp): string {
+  return `${chains.length > 0 ? `chains ${chains.join(', ')}; ` : ''}${count(ruleCount, 'rule')}`;
+}
+
+type RestoreOp = Extract<ReleaseOp, { op: 'restoreIptables' }>;
+
+/** `1 address`, `2 addresses` */
+export function count(number: number, noun: string): string {
   const plural = noun.endsWith('s') ? `${noun}es` : `${noun}s`;
   return `${number} ${number === 1 ? noun : plural}`;
 }
@@ -187,6 +195,10 @@ function keptChains(table: SavedTable, names: readonly string[]): ReadonlyMap<st
     );
   }
   const kept = new Map<string, string>();
+  // It alone may let answers of pods through, and no rule of another table can.
+  if (table.name === 'filter' && table.dropping.includes('FORWARD') && names.includes('KUBE-FORWARD')) {
+    kept.set('KUBE-FORWARD', 'chain FORWARD drops what no rule of it accepts');
+  }
   for (const rule of table.rules) {
     const { chain, target } = rule;
     if (target === null || !names.includes(target) || names.includes(chain) || isJump(table, rule)) continue;

@@ -21,7 +21,7 @@ describe('parseIptablesSave()', () => {
 
   it('has every table with its chains', () => {
     expect(nat).toMatchObject({ name: 'nat', chains: ['PREROUTING', 'KUBE-SERVICES'] });
-    expect(filter).toEqual({ name: 'filter', chains: ['INPUT'], rules: [] });
+    expect(filter).toEqual({ name: 'filter', chains: ['INPUT'], dropping: ['INPUT'], rules: [] });
   });
 
   it('keeps the text of a rule, and finds its target outside of comments', () => {

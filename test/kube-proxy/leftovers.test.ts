@@ -7,6 +7,7 @@ import {
   planRelease,
 } from '../../src/kube-proxy/leftovers.ts';
 import { KUBE_PROXY_SETS } from '../../src/kube-proxy/names.ts';
+import { operationOf } from '../../src/kube-proxy/operations.ts';
 import { ipAddress } from '../kernel/traffic/dual-stack.ts';
 
 const VIP = ipAddress('203.0.113.9');
@@ -102,6 +103,25 @@ COMMIT
     expect(planRelease(tracesOf(others), new Map())).toEqual({ ops: [], kept: [] });
   });
 
+  it('keeps what accepts the answers of pods where FORWARD drops', () => {
+    const filter = `*filter
+:FORWARD DROP [0:0]
+:KUBE-FORWARD - [0:0]
+:KUBE-NODE-PORT - [0:0]
+-A FORWARD -m comment --comment "kubernetes forwarding rules" -j KUBE-FORWARD
+-A INPUT -j KUBE-NODE-PORT
+-A KUBE-FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+COMMIT
+`;
+    expect(inputOf(tracesOf(filter))).toEqual([
+      '*filter\n-D INPUT -j KUBE-NODE-PORT\n-F KUBE-NODE-PORT\n-X KUBE-NODE-PORT\nCOMMIT\n',
+    ]);
+    expect(keptOf(tracesOf(filter))).toEqual([
+      'iptables-nft chain KUBE-FORWARD: chain FORWARD drops what no rule of it accepts',
+    ]);
+    expect(keptOf(tracesOf(filter.replace('DROP', 'ACCEPT')))).toEqual([]);
+  });
+
   it('destroys its sets after the rules and before the link, and no others', () => {
     const sets = ['KUBE-CLUSTER-IP', 'others', 'KUBE-6-LOAD-BALANCER-SOURCE-CID'];
     const traces = tracesOf(NAT, {
@@ -148,6 +168,23 @@ describe('namesOfLeftovers()', () => {
       'link kube-ipvs0 (2 addresses)',
       'iptables-nft: chains nat KUBE-SERVICES, nat KUBE-POSTROUTING, nat KUBE-MARK-MASQ; 7 rules',
       '34 ipsets',
+    ]);
+  });
+});
+
+describe('operationOf()', () => {
+  it('shows each change of a release as a deletion', () => {
+    const traces = tracesOf(NAT, {
+      link: new Set([VIP, CLUSTER_IP]),
+      sets: [{ name: 'KUBE-CLUSTER-IP', entries: [] }],
+    });
+    const all = [new Map(), new Map([[VIP, 'needed']])].flatMap((held) => planRelease(traces, held).ops);
+    const lines = all.map(operationOf).map(({ op, subject, detail }) => `${op} ${subject} ${detail}`.trim());
+    expect([...new Set(lines)]).toEqual([
+      'deleteRules iptables-nft chains nat KUBE-SERVICES, nat KUBE-POSTROUTING, nat KUBE-MARK-MASQ; 7 rules',
+      'deleteSet ipset KUBE-CLUSTER-IP',
+      'deleteLink link kube-ipvs0',
+      'deleteAddresses link kube-ipvs0 1 address',
     ]);
   });
 });
