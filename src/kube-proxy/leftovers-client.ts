@@ -103,12 +103,13 @@ async function whyRunning(signal: AbortSignal): Promise<string | null> {
   return (await answersHealthz(signal)) ? `its health check answers at port ${HEALTHZ_PORT}` : null;
 }
 
+/** Our own daemon answers there, too, and at a path that kube-proxy does not know. */
 function answersHealthz(signal: AbortSignal): Promise<boolean> {
-  const options = { host: '127.0.0.1', port: HEALTHZ_PORT, path: '/healthz', timeout: HEALTHZ_TIMEOUT_MS };
+  const options = { host: '127.0.0.1', port: HEALTHZ_PORT, path: '/readyz', timeout: HEALTHZ_TIMEOUT_MS };
   return new Promise((resolve) => {
     const asked = request({ ...options, signal }, (answer) => {
       answer.resume();
-      resolve(true);
+      resolve(answer.statusCode === 404);
     });
     asked.once('timeout', () => asked.destroy());
     asked.once('close', () => resolve(false));

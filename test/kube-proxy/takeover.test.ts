@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { planHandBack } from '../../src/kube-proxy/hand-back.ts';
+import { parseIptablesSave } from '../../src/kube-proxy/iptables-save.ts';
 import type { KubeProxyTraces } from '../../src/kube-proxy/leftovers.ts';
 import { heldAddresses, planTakeover, withAdoptions } from '../../src/kube-proxy/takeover.ts';
 import { parseCidr } from '../../src/model/cidr.ts';
@@ -50,8 +51,8 @@ const snapshot = (
   rest: Partial<Snapshot> = {},
 ): Snapshot => ({ version: 1, node: 'n0', addresses: [], virtualServers, rejected: [], ...rest });
 
-type Traces = Pick<KubeProxyTraces, 'link' | 'otherAddresses' | 'sets'>;
-const NO_TRACES: Traces = { link: null, otherAddresses: new Set(), sets: [] };
+type Traces = Pick<KubeProxyTraces, 'link' | 'otherAddresses' | 'sets' | 'iptables'>;
+const NO_TRACES: Traces = { link: null, otherAddresses: new Set(), sets: [], iptables: [] };
 const BOUND: Traces = { ...NO_TRACES, link: new Set([CLUSTER_IP]) };
 const ON_NODE: Traces = { ...NO_TRACES, otherAddresses: new Set([NODE]) };
 const SETS = [
@@ -241,6 +242,9 @@ describe('heldAddresses()', () => {
   });
 });
 
+const SERVES = '-A KUBE-SERVICES -m set --match-set KUBE-CLUSTER-IP dst,dst -j ACCEPT';
+const MASQUERADES = '-A KUBE-POSTROUTING -j MASQUERADE --random-fully';
+
 describe('planHandBack()', () => {
   const ours = (rest: Partial<SnapshotVirtualServer>) =>
     server({ owner: 'svcplane', service: 'web/front', exposure: 'ClusterIP', ...rest });
@@ -262,12 +266,23 @@ describe('planHandBack()', () => {
     expect(planHandBack(observed, BOUND).unserved).toEqual([]);
   });
 
+  it.each([
+    { name: 'no rules yet', nat: [], missing: ['IPv4'] },
+    { name: 'no masquerade', nat: [SERVES], missing: ['IPv4'] },
+    { name: 'both', nat: [SERVES, MASQUERADES], missing: [] },
+  ])('waits for the rules of kube-proxy: $name', ({ nat, missing }) => {
+    const tables = parseIptablesSave(['*nat', ...nat].join('\n'));
+    const iptables = [{ program: 'iptables-nft', tables } as const];
+    const observed = snapshot([ours({}), ours({ ...NODE_PORT, exposure: 'NodePort' })]);
+    expect(planHandBack(observed, { ...BOUND, iptables }).unmasqueraded).toEqual(missing);
+  });
+
   it('moves external addresses of our link that kube-proxy does not have', () => {
     const observed = snapshot([ours({}), ours({ address: VIP, exposure: 'LoadBalancer' })], {
       addresses: [CLUSTER_IP, VIP],
     });
     expect(planHandBack(observed, BOUND).moves).toEqual([VIP]);
-    expect(planHandBack(observed, { link: new Set([CLUSTER_IP, VIP]) }).moves).toEqual([]);
+    expect(planHandBack(observed, { ...BOUND, link: new Set([CLUSTER_IP, VIP]) }).moves).toEqual([]);
     expect(planHandBack({ ...observed, addresses: [CLUSTER_IP] }, BOUND).moves).toEqual([]);
   });
 
