@@ -25,7 +25,7 @@ import type { IpvsKernel } from './dataplane/ipvs/kernel.ts';
 import { readSysctlFile } from './dataplane/ipvs/observe.ts';
 import { readTraffic } from './dataplane/ipvs/statistics.ts';
 import { IPV6_SYSCTLS, SYSCTLS } from './dataplane/ipvs/sysctls.ts';
-import { EMPTY_LEDGER, type Ledger, type LedgerAccess } from './dataplane/ledger.ts';
+import { disowned, EMPTY_LEDGER, type Ledger, type LedgerAccess } from './dataplane/ledger.ts';
 import { lockNode, openLedgerStore } from './dataplane/ledger-store.ts';
 import { LibraryNftablesKernel } from './dataplane/nftables/client.ts';
 import { forwardDrops } from './dataplane/nftables/forward-policy.ts';
@@ -39,6 +39,7 @@ import {
   version,
   writeOut,
 } from './host.ts';
+import { openKubeProxyHost } from './kube-proxy/leftovers-client.ts';
 import type { IpAddress } from './model/address.ts';
 import { parseScheduler, SCHEDULERS, type Scheduler } from './model/scheduler.ts';
 import { GenlClient } from './netlink/client.ts';
@@ -91,6 +92,7 @@ async function openNode(config: Config, access: 'read' | 'write'): Promise<NodeA
     deletedFlows: () => flows.deleted,
     watchLinks: (wanted, signal) => watchNode(config, wanted, signal),
     ledgerCounts: () => ledgerCounts(ledger.read()),
+    disown: (keep) => ledger.update((entries) => disowned(entries, keep)),
     drainCheckMs: () =>
       drainCheckMs(ledger.read().drains.values(), Date.now(), wired.config.drainTimeoutSeconds * 1000),
     ipvsInfo: async () => readInfo(client),
@@ -255,6 +257,7 @@ const context: CliContext = {
   readManifests,
   watchManifests,
   daemon: daemonAccess(version()),
+  openKubeProxy: () => openKubeProxyHost(openLinkKernel()),
   openNode,
   openCluster,
   recordedStates: (config, snapshot, desired) =>

@@ -71,6 +71,7 @@ async function openNode(config: Config): Promise<NodeAccess> {
     snapshot: unused,
     watchLinks: silence,
     ledgerCounts: () => ({}),
+    disown: unused,
     drainCheckMs: () =>
       drainCheckMs(ledger.read().drains.values(), Date.now(), config.drainTimeoutSeconds * 1000),
     ipvsInfo: unused,
@@ -108,6 +109,7 @@ const context: CliContext = {
   readManifests: unused,
   watchManifests: unused,
   daemon: daemonAccess('bench'),
+  openKubeProxy: unused,
   openNode,
   openCluster,
   recordedStates: unused,

@@ -1,6 +1,7 @@
 import { Option } from 'commander';
 import { applySync, isComplete, observeStages, planTeardown } from '../sync/sync-once.ts';
 import { EXIT, type ExitCode } from './context.ts';
+import { handBack } from './hand-back.ts';
 import { renderPlan } from './render-plan.ts';
 import { renderReport } from './render-report.ts';
 import { configOf, type Invocation, type Verb } from './verb.ts';
@@ -11,12 +12,19 @@ export const cleanupVerb: Verb = {
   summary: 'remove exactly what is ours, in break order, and restore the sysctls we changed',
   exitCodes:
     '0 done, 1 error, 2 some operations failed and are listed (with --dry-run: there is something to remove)',
-  options: [new Option('--dry-run', 'show what would be removed')],
+  options: [
+    new Option(
+      '--hand-back-to <proxy>',
+      'leave the virtual servers to one that runs here again: kube-proxy',
+    ).env('SVCPLANE_HAND_BACK_TO'),
+    new Option('--dry-run', 'show what would be removed'),
+  ],
   run: cleanup,
 };
 
 async function cleanup(invocation: Invocation): Promise<ExitCode> {
   const { context, given } = invocation;
+  if (given.handBackTo !== undefined) return handBack(invocation);
   const config = await configOf(invocation);
   await using node = await context.openNode(config, given.dryRun === true ? 'read' : 'write');
   for (const note of node.notes) context.err(`note: ${note}\n`);

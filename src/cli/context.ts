@@ -4,8 +4,10 @@ import type { EventRecorder } from '../cluster/events-client.ts';
 import type { FactStore } from '../cluster/fact-store.ts';
 import type { SourcedObjects } from '../cluster/manifest-objects.ts';
 import type { Config } from '../config.ts';
+import type { KubeProxyHost } from '../kube-proxy/leftovers.ts';
 import type { IpAddress, IpFamily } from '../model/address.ts';
 import type { DesiredState } from '../model/desired-state.ts';
+import type { VirtualServerKey } from '../model/virtual-server.ts';
 import type { IpvsInfo } from '../snapshot/render-ipvsadm.ts';
 import type { Snapshot } from '../snapshot/snapshot.ts';
 import type { ProcessFigures } from '../status/host.ts';
@@ -50,6 +52,8 @@ export interface CliContext {
    */
   openCluster(config: Config, nodeName: string): Promise<ClusterAccess>;
   readonly daemon: DaemonAccess;
+  /** What kube-proxy has made on this host. */
+  openKubeProxy(): KubeProxyHost;
   /** The same dataplanes over a recorded snapshot instead of a kernel. */
   recordedStates(config: Config, snapshot: Snapshot, desired: DesiredState): readonly StageState[];
   /** The rows that `desired` means to the dataplanes, as a snapshot; `rejected` has what they refuse. */
@@ -118,6 +122,8 @@ export interface NodeAccess extends AsyncDisposable {
   deletedFlows(): Readonly<Record<IpFamily, number>>;
   /** How many objects the ledger has entered as ours, by kind. */
   ledgerCounts(): Readonly<Record<string, number>>;
+  /** Strikes everything out of the ledger but these virtual servers. The kernel keeps it all, as somebody else's. */
+  disown(keep: ReadonlySet<VirtualServerKey>): void;
   /** When the connections of draining real servers should be looked at again; null if none drains. */
   drainCheckMs(): number | null;
   /** Version and table size, as `ipvsadm -Ln` prints them first. */

@@ -120,7 +120,7 @@ function sysctlFindings(host: HostReport): Finding[] {
 const OTHER_PROXIES: Readonly<Record<string, { name: string; fix: string }>> = {
   'kube-ipvs0': {
     name: 'kube-proxy (ipvs mode)',
-    fix: 'stop it, then kube-proxy --cleanup; or keep it and set excludeCIDRs',
+    fix: 'stop it, then svcplane import --from kube-proxy --release; or keep it and set excludeCIDRs',
   },
   'kube-dummy-if': {
     name: 'kube-router (service proxy)',

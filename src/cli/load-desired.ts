@@ -21,15 +21,17 @@ export function nodeNameOf(config: Config, context: CliContext): string {
 /**
  * Reads the manifests and derives what this node should do. What was passed over is said on standard error.
  * @param hostAddresses addresses of this host's links, empty where the host is not looked at
+ * @param followHost see DeriveOptions
  */
 export async function loadDesired(
   context: CliContext,
   config: Config,
   hostAddresses: readonly IpAddress[],
+  followHost = false,
 ): Promise<LoadedDesired> {
   requireSource(context, config);
   const facts = await readFacts(context, config);
-  return { facts, derivation: deriveNode(context, config, facts, { hostAddresses, followHost: false }) };
+  return { facts, derivation: deriveNode(context, config, facts, { hostAddresses, followHost }) };
 }
 
 /**

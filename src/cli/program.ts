@@ -7,6 +7,7 @@ import { diffVerb } from './diff.ts';
 import { doctorVerb } from './doctor.ts';
 import { explainVerb } from './explain.ts';
 import { guardVerb } from './guard.ts';
+import { importVerb } from './import.ts';
 import { planVerb } from './plan.ts';
 import { runVerb } from './run.ts';
 import { settingOptions } from './settings.ts';
@@ -24,6 +25,7 @@ const VERBS: readonly Verb[] = [
   verifyVerb,
   explainVerb,
   doctorVerb,
+  importVerb,
   cleanupVerb,
   statusVerb,
   guardVerb,

@@ -31,7 +31,11 @@ export function countOperations(ops: readonly Operation[]): OperationCounts {
 
 /** A plan as people read it: one line per operation in the order they run, then the sum. */
 export function renderPlan(plan: SyncPlan, colour: boolean): string {
-  const ops = operationsOf(plan);
+  return renderOperations(operationsOf(plan), colour);
+}
+
+/** The same of operations that are no plan of a sync alone. */
+export function renderOperations(ops: readonly Operation[], colour: boolean): string {
   const counts = countOperations(ops);
   const lines = ops.map((op) => `${renderOperation(op, colour)}\n`);
   return `${lines.join('')}Plan: ${counts.add} to add, ${counts.change} to change, ${counts.delete} to delete.\n`;

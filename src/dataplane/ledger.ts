@@ -62,6 +62,14 @@ export const EMPTY_LEDGER: Ledger = {
   sysctls: new Map(),
 };
 
+/** The ledger with nothing left of it but these virtual servers, and what drains in them. */
+export function disowned(ledger: Ledger, keep: ReadonlySet<VirtualServerKey>): Ledger {
+  const virtualServers = new Map([...ledger.virtualServers].filter(([key]) => keep.has(key)));
+  const kept: ReadonlySet<string> = new Set(virtualServers.keys());
+  const drains = [...ledger.drains].filter(([key]) => kept.has(key.slice(0, key.indexOf(' -> '))));
+  return { ...EMPTY_LEDGER, virtualServers, drains: new Map(drains) };
+}
+
 /** The ledger as the dataplanes use it. */
 export interface LedgerAccess {
   read(): Ledger;

@@ -30,6 +30,11 @@ export interface StageState {
   unwanted(desired: DesiredState): Unwanted | undefined;
   plan(desired: DesiredState, retained: Retained): StagePlan;
   teardown(): StagePlan;
+  /**
+   * What it looks like once those of `ops` that are this dataplane's are done.
+   * @throws RangeError if one is malformed
+   */
+  after(ops: readonly Operation[]): StageState;
 }
 
 /** What stays although `desired` does not have it. */
@@ -63,11 +68,7 @@ export function stageOf<Rows, Op extends Operation>(dataplane: Dataplane<Rows, O
   return {
     name: dataplane.name,
     observe: async (signal) => stageState(dataplane, await dataplane.observe(signal)),
-    parse: (ops) =>
-      stageOps(
-        dataplane,
-        ops.flatMap((op) => dataplane.parseOp(op) ?? []),
-      ),
+    parse: (ops) => stageOps(dataplane, parsedOps(dataplane, ops)),
   };
 }
 
@@ -99,7 +100,16 @@ export function stageState<Rows, Op extends Operation>(
       return planOf(dataplane.plan(observed, wanted), refused);
     },
     teardown: () => planOf(dataplane.teardown(observed), []),
+    after: (ops) => stageState(dataplane, dataplane.reduce(observed, parsedOps(dataplane, ops))),
   };
+}
+
+/** Those that are this dataplane's. */
+function parsedOps<Rows, Op extends Operation>(
+  dataplane: Dataplane<Rows, Op>,
+  ops: readonly unknown[],
+): readonly Op[] {
+  return ops.flatMap((op) => dataplane.parseOp(op) ?? []);
 }
 
 /** The last answer again while the question stays the same. */

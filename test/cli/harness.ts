@@ -17,10 +17,13 @@ import { readManifests } from '../../src/cluster/manifests.ts';
 import type { Config } from '../../src/config.ts';
 import { nodeAddressesOf } from '../../src/dataplane/addresses/rows.ts';
 import { SYSCTL_NAMES } from '../../src/dataplane/ipvs/sysctls.ts';
+import { disowned } from '../../src/dataplane/ledger.ts';
+import type { VirtualServerKey } from '../../src/model/virtual-server.ts';
 import { HealthCheckPorts } from '../../src/status/http.ts';
 import { DaemonLog } from '../../src/status/log.ts';
 import { StatusServer } from '../../src/status/status-http.ts';
 import { FakeIpvsKernel, FakeSysctls } from '../fakes/ipvs-kernel.ts';
+import { FakeKubeProxy } from '../fakes/kube-proxy.ts';
 import { MemoryLedger } from '../fakes/ledger.ts';
 import { FakeLinkKernel } from '../fakes/link-kernel.ts';
 import { FakeNftablesKernel } from '../fakes/nftables-kernel.ts';
@@ -71,6 +74,7 @@ export class CliHarness implements Disposable {
   readonly links = new FakeLinkKernel();
   readonly ledger = new MemoryLedger();
   readonly sysctls = new FakeSysctls(Object.fromEntries(SYSCTL_NAMES.map((name) => [name, '1'])));
+  readonly kubeProxy = new FakeKubeProxy(this.links);
   readonly directory = mkdtempSync(join(tmpdir(), 'svcplane-cli-'));
   host: HostReport = HEALTHY_HOST;
   env: Record<string, string> = {};
@@ -115,6 +119,7 @@ export class CliHarness implements Disposable {
       readManifests,
       watchManifests: (paths, signal) => watchManifests(paths, signal, { ...WATCH, quietMs: 5 }),
       daemon: this.#daemon,
+      openKubeProxy: () => this.kubeProxy,
       openNode: async (config) => this.#node(config),
       openCluster: () => Promise.reject(new Error('there is no API server here')),
       recordedStates: (config, snapshot, desired) =>
@@ -198,6 +203,7 @@ export class CliHarness implements Disposable {
       traffic: async () => [],
       deletedFlows: () => ({ IPv4: 0, IPv6: 0 }),
       ledgerCounts: () => ({}),
+      disown: (keep: ReadonlySet<VirtualServerKey>) => this.ledger.update((ledger) => disowned(ledger, keep)),
       notes: [],
       hostAddresses: async (signal: AbortSignal) =>
         nodeAddressesOf(await dataplanes.addresses.observe(signal)),

@@ -82,6 +82,9 @@ class Bench {
       unwanted: () => undefined,
       plan: () => plan,
       teardown: () => plan,
+      after: () => {
+        throw new Error('not asked for');
+      },
     } as const;
     return { name: 'addresses', observe: async () => state, parse: () => none };
   }

@@ -87,6 +87,10 @@ describe('applySync()', () => {
 });
 
 describe('syncOnce()', () => {
+  const notAskedFor = () => {
+    throw new Error('not asked for');
+  };
+
   /** A stage with a virtual server that is not wanted any more, which a plan deletes unless it is held. */
   function stageOfOne(ran: string[]): Stage {
     let ours = 1;
@@ -105,9 +109,8 @@ describe('syncOnce()', () => {
           const none = stage(ran, []);
           return { name: 'ipvs', make: none, break: stage(ran, ops), conflicts: [], refused: [] };
         },
-        teardown: () => {
-          throw new Error('not asked for');
-        },
+        teardown: notAskedFor,
+        after: notAskedFor,
       }),
     };
   }
