@@ -67,6 +67,7 @@ export function objectsOf(test: TestService): readonly object[] {
         clusterIP: addresses.IPv4,
         clusterIPs: Object.values(addresses),
         ipFamilies: FAMILIES,
+        ipFamilyPolicy: 'RequireDualStack',
         externalTrafficPolicy,
         ports: named,
         ...(external && { externalIPs: Object.values(externalIPs(number)) }),

@@ -54,7 +54,7 @@ export function wireNodeToApi(node: LabNode): void {
   wireToApi(namespaceOf(node), node.addresses.IPv4);
 }
 
-/** The lab disposes of it. */
-function namespaceOf({ namespace: name, run, start }: LabNode): NetworkNamespace {
+/** The namespace of a node; the lab disposes of it. */
+export function namespaceOf({ namespace: name, run, start }: LabNode): NetworkNamespace {
   return { name, run, start, [Symbol.dispose]: () => undefined };
 }

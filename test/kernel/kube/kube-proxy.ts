@@ -43,7 +43,7 @@ export async function startKubeProxy(options: KubeProxyOptions): Promise<KubePro
   const kubeconfig = join(directory, 'kubeconfig');
   const config = join(directory, 'config');
   writeFileSync(kubeconfig, kubeconfigOf(options.apiServer));
-  writeFileSync(config, JSON.stringify(configuration(options, kubeconfig)));
+  writeFileSync(config, JSON.stringify(kubeProxyConfiguration(options, kubeconfig)));
 
   const command = ['ip', 'netns', 'exec', namespace.name, pathOf('kube-proxy'), '--config', config];
   const proxy = started.use(await startDaemon(command));
@@ -54,7 +54,11 @@ export async function startKubeProxy(options: KubeProxyOptions): Promise<KubePro
   return { pid: proxy.pid, log: proxy.log, stop, [Symbol.asyncDispose]: stop };
 }
 
-function configuration({ mode = 'ipvs', ...options }: KubeProxyOptions, kubeconfig: string): object {
+/** The KubeProxyConfiguration that {@link startKubeProxy} gives it. @param kubeconfig a file */
+export function kubeProxyConfiguration(
+  { mode = 'ipvs', ...options }: Omit<KubeProxyOptions, 'namespace' | 'apiServer'>,
+  kubeconfig: string,
+): object {
   return {
     apiVersion: 'kubeproxy.config.k8s.io/v1alpha1',
     kind: 'KubeProxyConfiguration',
