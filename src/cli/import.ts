@@ -169,17 +169,21 @@ async function takeOver(
   const { rounds, last } = await syncOnce(node.stages, desired, context.signal);
   const synced = rounds.at(-1);
   const isSynced = isComplete(adopted) && isComplete(synced);
-  const nodeName = nodeNameOf(config, context);
+  // It may have come back meanwhile, as a DaemonSet's pod does.
+  const back = releases && isSynced ? await host.whyRunning(context.signal) : null;
   const released: Release | undefined =
-    releases && isSynced
-      ? await release(context, host, await node.snapshot(nodeName, context.signal))
+    releases && isSynced && back === null
+      ? await release(context, host, await node.snapshot(nodeNameOf(config, context), context.signal))
       : undefined;
   reportRejected(context, [...desired.rejected, ...last.rejected].sort(compareRejected));
   const reports = [adopted, ...rounds, ...(released ? [released.report] : [])];
   context.err((reports.at(-1)?.refused ?? []).map(({ message }) => `failed: ${message}\n`).join(''));
-  if (releases && !isSynced) context.err("note: kube-proxy's rules and link stay until all is taken over\n");
+  if (releases && !released) {
+    const why = back === null ? 'until all is taken over' : `for it runs again (${back})`;
+    context.err(`note: kube-proxy's rules and link stay ${why}\n`);
+  }
   await context.out(renderReport(reports, context.colour));
-  return isSynced && (released?.isComplete ?? true) ? EXIT.done : EXIT.changes;
+  return isSynced && (released?.isComplete ?? !releases) ? EXIT.done : EXIT.changes;
 }
 
 async function adopt(context: CliContext, node: NodeAccess, ops: readonly Operation[]): Promise<SyncReport> {

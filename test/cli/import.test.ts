@@ -179,6 +179,17 @@ Applied: 0 added, 1 changed, 0 deleted.
     expect(await linkNames()).toEqual(['lo', 'kube-ipvs0']);
   });
 
+  it('releases nothing where kube-proxy has come back meanwhile', async () => {
+    await kubeProxyServed();
+    cli.kubeProxy.onAsked = () => {
+      cli.kubeProxy.running = 'process 9';
+    };
+    const { exit, err } = await importNode('--release');
+    expect(exit).toBe(2);
+    expect(err).toBe("note: kube-proxy's rules and link stay for it runs again (process 9)\n");
+    expect(await linkNames()).toEqual(['lo', 'kube-ipvs0', 'svcplane0']);
+  });
+
   it('lists what could not be released, and goes on with the rest', async () => {
     await kubeProxyServed();
     cli.kubeProxy.refuses.add('restoreIptables');

@@ -25,6 +25,8 @@ COMMIT
 export class FakeKubeProxy implements KubeProxyHost {
   /** What says that it runs; null if nothing does. */
   running: string | null = null;
+  /** Told each time that somebody asks whether it runs. */
+  onAsked: () => void = () => undefined;
   notes: readonly string[] = [];
   /** As iptables-save prints it. */
   nat = '';
@@ -70,7 +72,9 @@ export class FakeKubeProxy implements KubeProxyHost {
   }
 
   async whyRunning(): Promise<string | null> {
-    return this.running;
+    const { running } = this;
+    this.onAsked();
+    return running;
   }
 
   async release(op: ReleaseOp): Promise<string | null> {

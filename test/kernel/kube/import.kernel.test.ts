@@ -140,9 +140,11 @@ describeWithKube('svcplane import and back', ['kube-apiserver', 'kube-proxy'], (
     ];
   };
 
-  const svcplane = (...args: readonly string[]): Promise<Ended> => {
+  const svcplane = (...args: readonly string[]) => svcplaneUnder([], args);
+
+  const svcplaneUnder = (under: readonly string[], args: readonly string[]): Promise<Ended> => {
     const own = ['--config', join(lab.directory, CONFIG), '--state-directory', join(lab.directory, 'state')];
-    const command = ['netns', 'exec', node.namespace, SVCPLANE, ...args, ...own];
+    const command = ['netns', 'exec', node.namespace, ...under, SVCPLANE, ...args, ...own];
     return new Promise((resolve) => {
       execFile('ip', command, (error, stdout, stderr) => {
         resolve({ code: error ? Number(error.code) : 0, stdout, stderr });
@@ -296,6 +298,11 @@ describeWithKube('svcplane import and back', ['kube-apiserver', 'kube-proxy'], (
     const released = await svcplane('import', '--from', 'kube-proxy', '--release');
     expect(released.code).toBe(1);
     expect(released.stderr).toContain(`while it runs here (process ${proxy.pid})`);
+    // From a container with processes of its own, where kube-proxy's is not to be seen.
+    const contained = ['unshare', '--pid', '--fork', '--mount-proc'];
+    const unseen = await svcplaneUnder(contained, ['import', '--from', 'kube-proxy', '--release']);
+    expect(unseen.code).toBe(1);
+    expect(unseen.stderr).toContain('while it runs here (its health check answers at port 10256)');
     expect(everything()).toEqual(before);
     expectSameObjects();
   });
