@@ -24,8 +24,8 @@ const UNAUTHORIZED = 401;
  */
 export async function openApiConnection(options: ApiConnectionOptions): Promise<ApiConnection> {
   const credentials = new ApiCredentials(options);
-  const { server } = await credentials.current();
-  return new HttpConnection(credentials, server, options.answerTimeoutMs ?? ANSWER_TIMEOUT_MS);
+  const access = await credentials.current();
+  return new HttpConnection(credentials, access, options.answerTimeoutMs ?? ANSWER_TIMEOUT_MS);
 }
 
 type Wanted = Omit<HttpRequest, 'answerTimeoutMs'>;
@@ -34,14 +34,17 @@ class HttpConnection implements ApiConnection {
   readonly #credentials: ApiCredentials;
   readonly #answerTimeoutMs: number;
   #configured: URL;
+  /** Whether somebody else would be told from the API server. */
+  #isVerified: boolean;
   #fallbacks: readonly string[] = [];
   /** Of the configured server and its fallbacks, which is used. */
   #turn = 0;
   #agent: { readonly tls: ApiTls; readonly agent: SecureAgent } | null = null;
 
-  constructor(credentials: ApiCredentials, configured: URL, answerTimeoutMs: number) {
+  constructor(credentials: ApiCredentials, access: ApiAccess, answerTimeoutMs: number) {
     this.#credentials = credentials;
-    this.#configured = configured;
+    this.#configured = access.server;
+    this.#isVerified = isVerified(access);
     this.#answerTimeoutMs = answerTimeoutMs;
   }
 
@@ -78,8 +81,7 @@ class HttpConnection implements ApiConnection {
 
   useFallbacks(addresses: readonly string[]): void {
     const current = this.#host;
-    const isSecure = this.#configured.protocol === 'https:';
-    this.#fallbacks = addresses.filter((address) => isSecure && address !== this.#configured.host);
+    this.#fallbacks = addresses.filter((address) => address !== this.#configured.host);
     this.#turn = Math.max(0, this.#hosts.indexOf(current));
   }
 
@@ -89,7 +91,7 @@ class HttpConnection implements ApiConnection {
   }
 
   get #hosts(): readonly string[] {
-    return [this.#configured.host, ...this.#fallbacks];
+    return [this.#configured.host, ...(this.#isVerified ? this.#fallbacks : [])];
   }
 
   get #host(): string {
@@ -108,6 +110,7 @@ class HttpConnection implements ApiConnection {
   async #sendOnce(wanted: Wanted): Promise<IncomingMessage> {
     const access = await this.#credentials.current();
     this.#configured = access.server;
+    this.#isVerified = isVerified(access);
     const request = {
       ...wanted,
       headers: { Accept: 'application/json', 'User-Agent': USER_AGENT, ...access.headers, ...wanted.headers },
@@ -141,6 +144,10 @@ class HttpConnection implements ApiConnection {
     const text = await textOf(response, action, this.#answerTimeoutMs, signal);
     return { status: response.statusCode ?? 0, body: parsed(text), retryAfterMs: retryAfterOf(response) };
   }
+}
+
+function isVerified({ server, tls }: ApiAccess): boolean {
+  return server.protocol === 'https:' && tls.rejectUnauthorized;
 }
 
 function parsedLine(line: string, action: string): unknown {

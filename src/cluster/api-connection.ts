@@ -62,7 +62,8 @@ export interface ApiConnection extends Disposable {
   stream(path: string, options: ApiStreamOptions): AsyncGenerator<readonly unknown[]>;
   /**
    * Other addresses of the same API server, as `172.16.0.1:6443`, tried in turn where it can't be reached. Each has to
-   * prove by its certificate to be the configured server, or `kubernetes.default.svc`. None is used without TLS.
+   * prove by its certificate to be the configured server, or `kubernetes.default.svc`. None is used without TLS, or
+   * where certificates are not verified.
    */
   useFallbacks(addresses: readonly string[]): void;
 }
