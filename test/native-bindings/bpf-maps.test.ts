@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { describe, expect, test } from 'vitest';
 import { BpfMap, countCpus, MAP_TYPE, type MapShape, possibleCpus } from '../../native-bindings/bpf-maps.ts';
 import { SysError } from '../../native-bindings/errno.ts';
@@ -172,6 +174,19 @@ describe('BpfMap', needsBpf(), () => {
     const shape = { type: MAP_TYPE.socketStorage, keyBytes: 4, valueBytes: 56, maxEntries: 0, flags: 1 };
     using map = BpfMap.create('test_storage', shape);
     expect(map.info()).toMatchObject({ type: 24, valueBytes: 56 });
+  });
+
+  test('memory that the kernel is given stays in place while garbage is collected', () => {
+    setFlagsFromString('--expose-gc');
+    const collect: unknown = runInNewContext('gc');
+    using map = BpfMap.create('test_hash', HASH);
+    for (let i = 0; i < 3000; i++) {
+      if (i % 100 === 0 && typeof collect === 'function') collect();
+      map.update(u32(i), u64(7 * i));
+    }
+    const { keys, values } = map.entries();
+    expect(pairs(keys, values).filter(([key, value]) => value !== BigInt(7 * key))).toEqual([]);
+    expect(keys.length).toBe(4 * 3000);
   });
 
   test('dispose closes once, and use after it throws', () => {
