@@ -16,7 +16,7 @@ import {
   testKindObjects,
 } from '../../deploy/deploy-objects.ts';
 import { node, service, slice } from '../../objects.ts';
-import type { Host } from '../host.ts';
+import { type Host, UNHURRIED } from '../host.ts';
 import { ImageNode, whyNoImage } from '../image-node.ts';
 import { run } from '../probe.ts';
 import { type ApiClient, connectToApi } from './api-client.ts';
@@ -29,19 +29,9 @@ const ROOT = join(import.meta.dirname, '../../..');
 const NODE_NAME = 'node-1';
 const ACCOUNT = '/api/v1/namespaces/kube-system/serviceaccounts/svcplane';
 const REVIEWS = '/apis/authorization.k8s.io/v1/selfsubjectaccessreviews';
-/** A second is enough where the processor is not emulated. */
-const SERVED_MS = 30_000;
-const VERBS = [
-  'get',
-  'list',
-  'watch',
-  'create',
-  'update',
-  'patch',
-  'delete',
-  'deletecollection',
-  'impersonate',
-];
+/** A second is enough where the processor is not emulated, and nobody else is at work. */
+const SERVED_MS = 120_000;
+const VERBS = 'get list watch create update patch delete deletecollection impersonate'.split(' ');
 /** `group/resource`, and what is neither ours nor harmless among all others. */
 const RESOURCES = [
   '/services',
@@ -101,28 +91,30 @@ describeWithKube('deploy on a real API server', ['kube-apiserver'], () => {
   const taken = async (objects: Parameters<ApiServer['dryRun']>[0]) =>
     (await api.dryRun(objects)).map((object) => Object(object).kind);
 
-  it('takes every object of the kustomize base', async () => {
+  it('takes every object of the kustomize base', UNHURRIED, async () => {
     expect(await taken(kustomizeBase())).toEqual(kustomizeBase().map(({ kind }) => kind));
   });
 
-  it('refuses a field that it does not know, so that a typing error would be found', async () => {
+  it('refuses a field that it does not know, so that a typing error would be found', UNHURRIED, async () => {
     const [first] = kustomizeBase().filter(({ kind }) => kind === 'DaemonSet');
     const wrong = { ...first, spec: { ...Object(first?.spec), revisionHistoryLimits: 1 } };
     await expect(api.dryRun([wrong])).rejects.toThrow(/revisionHistoryLimits/);
   });
 
-  it('takes every component, but the PodMonitor, whose kind is the Prometheus operator’s', async ({
-    skip,
-  }) => {
-    const reason = whyNoPrograms(['kubectl']);
-    if (reason !== undefined) return skip(reason);
-    const objects = kustomizeWith(pathOf('kubectl'), ['dashboard', 'host-sysctls', 'pod-monitor']);
-    const ours = objects.filter(({ kind }) => kind !== 'PodMonitor');
-    expect(ours.length).toBe(objects.length - 1);
-    expect(await taken(ours)).toEqual(ours.map(({ kind }) => kind));
-  });
+  it(
+    'takes every component, but the PodMonitor, whose kind is the Prometheus operator’s',
+    UNHURRIED,
+    async ({ skip }) => {
+      const reason = whyNoPrograms(['kubectl']);
+      if (reason !== undefined) return skip(reason);
+      const objects = kustomizeWith(pathOf('kubectl'), ['dashboard', 'host-sysctls', 'pod-monitor']);
+      const ours = objects.filter(({ kind }) => kind !== 'PodMonitor');
+      expect(ours.length).toBe(objects.length - 1);
+      expect(await taken(ours)).toEqual(ours.map(({ kind }) => kind));
+    },
+  );
 
-  it('takes what scripts/test-kind installs', async ({ skip }) => {
+  it('takes what scripts/test-kind installs', UNHURRIED, async ({ skip }) => {
     const reason = whyNoPrograms(['kubectl']);
     if (reason !== undefined) return skip(reason);
     const objects = testKindObjects(pathOf('kubectl'));
@@ -130,7 +122,7 @@ describeWithKube('deploy on a real API server', ['kube-apiserver'], () => {
     expect(await taken(objects)).toEqual(objects.map(({ kind }) => kind));
   });
 
-  it('takes every object of the Helm chart, with every setting', async ({ skip }) => {
+  it('takes every object of the Helm chart, with every setting', UNHURRIED, async ({ skip }) => {
     const helm = builtHelm();
     if (helm === undefined) return skip(NO_HELM);
     const settings = [
@@ -147,7 +139,7 @@ describeWithKube('deploy on a real API server', ['kube-apiserver'], () => {
     }
   });
 
-  it('lets the account do what svcplane does, and nothing else', async () => {
+  it('lets the account do what svcplane does, and nothing else', UNHURRIED, async () => {
     const asked = RESOURCES.flatMap((resource) => VERBS.map((verb) => ({ resource, verb })));
     const allowed: string[] = [];
     for (const { resource, verb } of asked) {
@@ -156,7 +148,7 @@ describeWithKube('deploy on a real API server', ['kube-apiserver'], () => {
     expect(allowed.sort()).toEqual(PERMITTED.toSorted());
   });
 
-  it('lets the account write Events, and count them', async () => {
+  it('lets the account write Events, and count them', UNHURRIED, async () => {
     const connection = parts.use(
       await openApiConnection({
         server: api.server,
@@ -177,7 +169,7 @@ describeWithKube('deploy on a real API server', ['kube-apiserver'], () => {
     expect([counted.status, Object(counted.body).series.count]).toEqual([200, 2]);
   });
 
-  it('is enough for svcplane run', async () => {
+  it('is enough for svcplane run', UNHURRIED, async () => {
     using on = nodeNamespace('172.30.0.5');
     const inNode = ['ip', 'netns', 'exec', on.host.namespace.name];
     const options = { apiServer: { ...api, token }, nodeName: NODE_NAME };
@@ -186,7 +178,7 @@ describeWithKube('deploy on a real API server', ['kube-apiserver'], () => {
     expect(daemon.log()).not.toMatch(/forbidden|403/);
   });
 
-  it('is enough for the image in the container of the DaemonSet', async ({ skip }) => {
+  it('is enough for the image in the container of the DaemonSet', UNHURRIED, async ({ skip }) => {
     const reason = whyNoImage();
     if (reason !== undefined) return skip(reason);
     const pod = writePod(parts, api, token);
