@@ -2,9 +2,11 @@ import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { loadAll } from 'js-yaml';
-import { expect } from 'vitest';
-import { createNamespace, type NetworkNamespace, run } from '../probe.ts';
+import { describe, expect } from 'vitest';
+import { UNHURRIED } from '../host.ts';
+import { createNamespace, isEmulated, type NetworkNamespace, run } from '../probe.ts';
 import { type ApiServer, startApiServer, wireToApi } from './api-server.ts';
+import { describeWithKube } from './binaries.ts';
 import { type ControllerManager, startControllerManager } from './controller-manager.ts';
 import { type Kubectl, openKubectl } from './kubectl.ts';
 import { type SvcplaneDaemon, startSvcplane } from './svcplane-daemon.ts';
@@ -13,7 +15,11 @@ const ROOT = join(import.meta.dirname, '../../..');
 const NETWORK = join(ROOT, 'scripts/demo-files/network.sh');
 const SVCPLANE = join(ROOT, 'scripts/svcplane');
 /** For what never comes true, on a machine however slow. */
-const WAIT = { timeout: 60_000, interval: 50 };
+export const WAIT = { timeout: isEmulated ? 600_000 : 60_000, interval: 50 };
+/** How long such a cluster may take to start. */
+export const START_MS = 900_000;
+const PROGRAMS = ['kube-apiserver', 'kube-controller-manager', 'kubectl'] as const;
+const isWhole = process.env.SVCPLANE_TRAFFIC === 'all';
 
 /** The node's address, in the guide's network. */
 export const NODE_ADDRESS = '172.30.0.30';
@@ -21,6 +27,16 @@ export const NODE_ADDRESS = '172.30.0.30';
 export const GATEWAY = '10.244.1.1';
 /** Of the Service default/kubernetes, which the API server itself makes. */
 export const KUBERNETES = servedAt(['10.96.0.1:443'], ['192.0.2.10:6443']);
+
+/**
+ * A vitest `describe` for tests of such a cluster, as describeWithKube; where the processor is emulated they take a
+ * quarter of an hour, and are skipped unless everything is asked for.
+ */
+export function describeWithCluster(name: string, body: () => void): void {
+  const skipReason = 'takes a quarter of an hour where the processor is emulated: scripts/test --all runs it';
+  if (isEmulated && !isWhole) describe(name, { skip: true, meta: { skipReason } }, body);
+  else describeWithKube(name, PROGRAMS, () => describe('on a cluster', UNHURRIED, body));
+}
 
 /** A cluster of one node in the guide's network. */
 export interface GuideCluster extends AsyncDisposable {

@@ -1,21 +1,21 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { run } from '../probe.ts';
-import { describeWithKube } from './binaries.ts';
 import {
   answers,
+  describeWithCluster,
   GATEWAY,
   type GuideCluster,
   guideObjects,
   KUBERNETES,
   keepAsking,
   NODE_ADDRESS,
+  START_MS,
   servedAt,
   startGuideCluster,
+  WAIT,
 } from './guide-cluster.ts';
 import { GUIDE_PODS, nodeObject, podObject } from './guide-pods.ts';
 
-const START_MS = 900_000;
-const WAIT = { timeout: 60_000, interval: 50 };
 const FOREIGN = ['-A -t 192.0.2.9:443 -s wlc', '-a -t 192.0.2.9:443 -r 192.0.2.10:443 -g -w 3'];
 const { web1, web2, web3, web4, ...others } = GUIDE_PODS;
 const SHOPS = ['10.244.1.27:8080', '10.244.1.28:8080'];
@@ -26,7 +26,7 @@ const webRows = (...hosts: readonly number[]) =>
   );
 const nodePort = (port: number) => [NODE_ADDRESS, GATEWAY].map((address) => `${address}:${port}`);
 
-describeWithKube('the guide, live', ['kube-apiserver', 'kube-controller-manager', 'kubectl'], () => {
+describeWithCluster('the guide, live', () => {
   let cluster: GuideCluster;
   /** What has to be in the table of the node, by case: cases come one upon the other. */
   const served = new Map([

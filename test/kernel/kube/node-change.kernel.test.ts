@@ -2,21 +2,21 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { CommandError, run } from '../probe.ts';
-import { describeWithKube } from './binaries.ts';
 import {
   answers,
+  describeWithCluster,
   GATEWAY,
   type GuideCluster,
   guideObjects,
   KUBERNETES,
   NODE_ADDRESS,
+  START_MS,
   servedAt,
   startGuideCluster,
+  WAIT,
 } from './guide-cluster.ts';
 import { GUIDE_PODS, nodeObject, podObject } from './guide-pods.ts';
 
-const START_MS = 900_000;
-const WAIT = { timeout: 60_000, interval: 50 };
 const POD_CIDR = '10.244.1.0/24';
 const { web1, web2, shop1, shop2 } = GUIDE_PODS;
 const SHOPS = ['10.244.1.27:8080', '10.244.1.28:8080'];
@@ -46,7 +46,7 @@ const webRows = (...hosts: readonly number[]) =>
     hosts.map((host) => `10.244.1.${host}:8080`),
   );
 
-describeWithKube('a node that changes', ['kube-apiserver', 'kube-controller-manager', 'kubectl'], () => {
+describeWithCluster('a node that changes', () => {
   let cluster: GuideCluster;
   let pid: number;
   /** The link that leads out of the node. */
