@@ -1,3 +1,4 @@
+import { setTimeout } from 'node:timers/promises';
 import type { ApplyReport, RefusedOp } from '../dataplane.ts';
 import type { SocklbKernel, SocklbOutcome } from './kernel.ts';
 import {
@@ -54,6 +55,11 @@ export async function applySocklb(
     next += chunk.length;
   }
   return { acknowledged, refused, notAttempted: ops.slice(next) };
+}
+
+/** @param ms how long, in milliseconds */
+export async function pause(ms: number): Promise<void> {
+  await setTimeout(ms);
 }
 
 /** Why operations were refused, by operation. */

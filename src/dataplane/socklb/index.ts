@@ -1,15 +1,16 @@
 import type { Dataplane } from '../dataplane.ts';
-import { applySocklb } from './apply.ts';
+import { applySocklb, pause } from './apply.ts';
 import { holdUnwantedSockets } from './hold.ts';
 import type { SocklbKernel } from './kernel.ts';
 import { SocklbMemory } from './memory.ts';
 import { observeSocklb, observeSocklbChange } from './observe.ts';
 import type { SocklbOp } from './ops.ts';
 import { parseSocklbOp } from './parse-op.ts';
-import { planSocklb, teardownSocklb } from './plan.ts';
+import { planClearance, planSocklb, teardownSocklb } from './plan.ts';
 import { memoisedFrontends, type ProjectOptions, projectSocklb } from './project.ts';
 import { reduceSocklb } from './reduce.ts';
-import { canonical, type SocklbRows } from './rows.ts';
+import { GRACE_MS } from './remains.ts';
+import { canonical, EMPTY_ROWS, type SocklbRows } from './rows.ts';
 
 export interface SocklbResources {
   readonly kernel: SocklbKernel;
@@ -21,6 +22,8 @@ export interface SocklbResources {
 export interface SocklbDataplane extends Dataplane<SocklbRows, SocklbOp> {
   /** When a further sync has something to clear away, in milliseconds from now; null if nothing remains. */
   clearanceMs(): number | null;
+  /** Waits until what this process has left over may go, and clears it away: for one that makes no further sync. */
+  finish(signal: AbortSignal): Promise<void>;
 }
 
 /** Sockets of this node that connect to a frontend are connected to one of its endpoints at once. */
@@ -31,13 +34,15 @@ export function createSocklbDataplane(
   const frontendOf = memoisedFrontends(options);
   const memory = new SocklbMemory();
   const context = { kernel, memory, nowMs };
+  const apply = (ops: readonly SocklbOp[], signal: AbortSignal) =>
+    applySocklb(ops, kernel, (op) => memory.acknowledge(op, nowMs()), signal);
   return {
     name: 'socklb',
     project: (desired) => projectSocklb(desired, options, frontendOf),
     observe: (signal) => observeSocklb(context, signal),
     plan: planSocklb,
     teardown: teardownSocklb,
-    apply: (ops, signal) => applySocklb(ops, kernel, (op) => memory.acknowledge(op, nowMs()), signal),
+    apply,
     reduce: reduceSocklb,
     canonical,
     // The maps are ours by name, and nothing else is read.
@@ -49,5 +54,12 @@ export function createSocklbDataplane(
       observe: (change, signal) => observeSocklbChange(context, change, signal),
     },
     clearanceMs: () => memory.waitMs(nowMs()),
+    finish: async (signal) => {
+      if (memory.waitMs(nowMs()) === null || signal.aborted) return;
+      await pause(GRACE_MS);
+      const nothing = { before: EMPTY_ROWS, wanted: EMPTY_ROWS, isDrainCheck: true };
+      const rows = await observeSocklbChange(context, nothing, signal);
+      if (rows) await apply(planClearance(rows), signal);
+    },
   };
 }

@@ -28,6 +28,11 @@ export function planSocklb(observed: SocklbRows, wanted: SocklbRows): Plan<Sockl
   };
 }
 
+/** What is left over and may go, and nothing else. */
+export function planClearance(observed: SocklbRows): readonly SocklbOp[] {
+  return new Draft(observed).clearance();
+}
+
 /** The maps are ours by name: they go with the programs, and with all that is in them. */
 export function teardownSocklb({ programs, services, remains }: SocklbRows): Plan<SocklbOp> {
   const isThere = programs !== 'absent' || services.size > 0 || remains.size > 0;

@@ -1,8 +1,9 @@
 import { beforeEach, describe, expect, it } from 'vitest';
+import { createSocklbDataplane } from '../../../src/dataplane/socklb/index.ts';
 import { packKeys, SERVICES } from '../../../src/dataplane/socklb/layout.ts';
 import { serviceText, sortedServices } from '../../../src/dataplane/socklb/rows.ts';
 import { address } from '../../trace/build.ts';
-import { NEVER, SocklbWorld, wantedOf } from './build.ts';
+import { NEVER, OPTIONS, SocklbWorld, wantedOf } from './build.ts';
 
 const WEB = 'TCP 10.96.0.50:80';
 const LINES = [
@@ -81,6 +82,29 @@ describe('observeSocklb()', () => {
       'deleteSocketBackend',
     ]);
     expect(world.dataplane.clearanceMs()).toBeNull();
+  });
+});
+
+describe('finish()', () => {
+  it('waits until what was left over may go, and clears it away, and nothing else', async () => {
+    const realTime = createSocklbDataplane({ kernel: world.kernel, nowMs: Date.now }, OPTIONS);
+    const wanted = wantedOf([`${WEB} random 10.0.0.1:80 weight 0 10.0.0.2:80`]);
+    const { make, break: unmake } = realTime.plan(await realTime.observe(NEVER), wanted);
+    await realTime.apply([...make, ...unmake], NEVER);
+    await realTime.finish(NEVER);
+    const rows = await realTime.observe(NEVER);
+    expect(sortedServices(rows).map(serviceText)).toEqual([`${WEB} random 10.0.0.2:80`]);
+    // All but the endpoint of weight 0: whether that is wanted only a plan knows.
+    expect([...rows.remains.values()].map(({ kind }) => kind)).toEqual(['backend']);
+  });
+
+  it('does nothing where nothing was left over, or after an abort', async () => {
+    const { writes } = world.kernel;
+    await world.dataplane.finish(NEVER);
+    await world.sync(wantedOf([]));
+    const after = world.kernel.writes;
+    await world.dataplane.finish(AbortSignal.abort());
+    expect([world.kernel.writes, after > writes]).toEqual([after, true]);
   });
 });
 

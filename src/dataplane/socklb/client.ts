@@ -1,0 +1,184 @@
+import type { MapDefinition, MapHandle, SocketPrograms } from './handles.ts';
+import type { BatchOutcome, ProgramState, SocklbKernel, SocklbOutcome } from './kernel.ts';
+import { MAP_SHAPES, type PackedElements, type SocketMap } from './layout.ts';
+import { PinnedPrograms, type SocketPlace } from './program.ts';
+
+const NOTHING: PackedElements = { keys: new Uint8Array(0), values: new Uint8Array(0) };
+
+/** A table that this process has made can be filled in place; it costs a descriptor. */
+const MOST_OPEN_TABLES = 256;
+
+/** The kernel's socket balancer over bpf(2). Maps are made by the first write; before it there is nothing to read. */
+export class BpfSocklbKernel implements SocklbKernel, Disposable {
+  readonly #programs: SocketPrograms;
+  readonly #pinned: PinnedPrograms;
+  #maps: ReadonlyMap<string, MapHandle> | undefined;
+  readonly #tables = new Map<number, MapHandle>();
+
+  constructor(programs: SocketPrograms, place: SocketPlace) {
+    this.#programs = programs;
+    this.#pinned = new PinnedPrograms(programs, place);
+  }
+
+  async programs(signal: AbortSignal): Promise<ProgramState> {
+    signal.throwIfAborted();
+    return this.#pinned.state();
+  }
+
+  async attach(signal: AbortSignal): Promise<SocklbOutcome> {
+    return this.#attempt(signal, () => this.#pinned.attach(this.#made()));
+  }
+
+  async remove(signal: AbortSignal): Promise<SocklbOutcome> {
+    return this.#attempt(signal, () => {
+      this[Symbol.dispose]();
+      this.#pinned.remove();
+    });
+  }
+
+  async readAll(map: SocketMap, signal: AbortSignal): Promise<PackedElements> {
+    signal.throwIfAborted();
+    return this.#opened()?.get(map)?.entries() ?? NOTHING;
+  }
+
+  async lookUp(map: SocketMap, keys: Uint8Array, signal: AbortSignal) {
+    signal.throwIfAborted();
+    const { keySize } = MAP_SHAPES[map];
+    const handle = this.#opened()?.get(map);
+    return Array.from({ length: keys.length / keySize }, (_, i) =>
+      handle?.lookup(keys.subarray(i * keySize, (i + 1) * keySize)),
+    );
+  }
+
+  async update(map: SocketMap, { keys, values }: PackedElements, signal: AbortSignal): Promise<BatchOutcome> {
+    return this.#batch(signal, () => this.#map(map).updateAll(keys, values));
+  }
+
+  async delete(map: SocketMap, keys: Uint8Array, signal: AbortSignal): Promise<BatchOutcome> {
+    return this.#batch(signal, () => this.#map(map).deleteAll(keys));
+  }
+
+  async tables(signal: AbortSignal): Promise<readonly number[]> {
+    signal.throwIfAborted();
+    const { keys } = this.#opened()?.get('lb_maglev')?.entries() ?? NOTHING;
+    const view = new DataView(keys.buffer, keys.byteOffset, keys.byteLength);
+    return Array.from({ length: keys.length / 4 }, (_, i) => view.getUint32(4 * i, true));
+  }
+
+  async setTable(serviceId: number, table: Uint32Array, signal: AbortSignal): Promise<SocklbOutcome> {
+    return this.#attempt(signal, () => {
+      const value = new Uint8Array(table.buffer, table.byteOffset, table.byteLength);
+      const known = this.#tables.get(serviceId);
+      if (known) {
+        known.update(FIRST, value);
+        return;
+      }
+      using unused = new DisposableStack();
+      const made = unused.use(this.#programs.createTable(this.#definition('lb_maglev')));
+      made.update(FIRST, value);
+      // Waits until no program sees the one before: some milliseconds, once for each table of this process.
+      this.#map('lb_maglev').updateMap(keyOf(serviceId), made);
+      unused.move();
+      this.#remember(serviceId, made);
+    });
+  }
+
+  async deleteTable(serviceId: number, signal: AbortSignal): Promise<SocklbOutcome> {
+    return this.#attempt(signal, () => {
+      this.#forget(serviceId);
+      this.#map('lb_maglev').delete(keyOf(serviceId));
+    });
+  }
+
+  async statistics(signal: AbortSignal): Promise<readonly bigint[]> {
+    signal.throwIfAborted();
+    const { keys, values } = this.#opened()?.get('lb_stat')?.entries() ?? NOTHING;
+    const count = keys.length / 4;
+    const numbers = new DataView(keys.buffer, keys.byteOffset, keys.byteLength);
+    const view = new DataView(values.buffer, values.byteOffset, values.byteLength);
+    const sums = new Array<bigint>(count).fill(0n);
+    const size = count === 0 ? 0 : values.length / count;
+    for (let i = 0; i < count; i++) {
+      let sum = 0n;
+      for (let at = 0; at < size; at += 8) sum += view.getBigUint64(i * size + at, true);
+      sums[numbers.getUint32(4 * i, true)] = sum;
+    }
+    return sums;
+  }
+
+  /** Closes descriptors; what is pinned stays. Again is harmless. */
+  [Symbol.dispose](): void {
+    for (const handle of [...this.#tables.values(), ...(this.#maps?.values() ?? [])])
+      handle[Symbol.dispose]();
+    this.#tables.clear();
+    this.#maps = undefined;
+  }
+
+  #opened(): ReadonlyMap<string, MapHandle> | undefined {
+    this.#maps ??= this.#pinned.openMaps();
+    return this.#maps;
+  }
+
+  #made(): ReadonlyMap<string, MapHandle> {
+    this.#maps = this.#opened() ?? this.#pinned.makeMaps();
+    return this.#maps;
+  }
+
+  #map(name: string): MapHandle {
+    const map = this.#made().get(name);
+    if (!map) throw new RangeError(`Cannot use map ${name}: our object has none`);
+    return map;
+  }
+
+  #definition(name: string): MapDefinition {
+    const found = this.#programs.maps.find((definition) => definition.name === name);
+    if (!found) throw new RangeError(`Cannot make map ${name}: our object has none`);
+    return found;
+  }
+
+  #remember(serviceId: number, table: MapHandle): void {
+    this.#tables.set(serviceId, table);
+    const [oldest] = this.#tables.keys();
+    if (this.#tables.size > MOST_OPEN_TABLES && oldest !== undefined) this.#forget(oldest);
+  }
+
+  #forget(serviceId: number): void {
+    this.#tables.get(serviceId)?.[Symbol.dispose]();
+    this.#tables.delete(serviceId);
+  }
+
+  #attempt(signal: AbortSignal, act: () => void): SocklbOutcome {
+    signal.throwIfAborted();
+    try {
+      act();
+      return { outcome: 'ok' };
+    } catch (error) {
+      return { outcome: 'refused', code: codeOf(error) };
+    }
+  }
+
+  #batch(
+    signal: AbortSignal,
+    act: () => { readonly done: number; readonly refusal?: { readonly code: string } },
+  ): BatchOutcome {
+    signal.throwIfAborted();
+    const { done, refusal } = act();
+    return { done, code: refusal?.code ?? null };
+  }
+}
+
+const FIRST = new Uint8Array(4);
+
+function keyOf(serviceId: number): Uint8Array {
+  const key = new Uint8Array(4);
+  new DataView(key.buffer).setUint32(0, serviceId, true);
+  return key;
+}
+
+/** The kernel's refusals have a name; whatever has none is no refusal. @throws the error itself then */
+function codeOf(error: unknown): string {
+  for (let cause = error; cause instanceof Error; cause = cause.cause) {
+    if ('code' in cause && typeof cause.code === 'string') return cause.code;
+  }
+  throw error;
+}
