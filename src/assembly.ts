@@ -20,6 +20,12 @@ import {
   fromSnapshot as nftablesFromSnapshot,
   toSnapshot as nftablesToSnapshot,
 } from './dataplane/nftables/snapshot.ts';
+import { createSocklbDataplane, type SocklbDataplane } from './dataplane/socklb/index.ts';
+import type { SocklbKernel } from './dataplane/socklb/kernel.ts';
+import {
+  fromSnapshot as socketsFromSnapshot,
+  toSnapshot as socketsToSnapshot,
+} from './dataplane/socklb/snapshot.ts';
 import type { DesiredState } from './model/desired-state.ts';
 import { compareRejected } from './model/rejected.ts';
 import type { Snapshot } from './snapshot/snapshot.ts';
@@ -31,12 +37,16 @@ import type { Stages } from './sync/sync-once.ts';
 export interface Resources extends IpvsResources {
   readonly links: LinkKernel;
   readonly nftables: NftablesKernel;
+  /** Without it sockets are left alone: as where the kernel has no BPF. */
+  readonly sockets?: SocklbKernel | undefined;
 }
 
 export interface Dataplanes {
   readonly nftables: Dataplane<NftablesRows, NftablesOp>;
   readonly ipvs: Dataplane<IpvsRows, IpvsOp>;
   readonly addresses: Dataplane<AddressRows, AddressOp>;
+  /** undefined where sockets are left alone. */
+  readonly socklb: SocklbDataplane | undefined;
   /** The same, in make order. */
   readonly stages: Stages;
   /** The same, looked at in part. */
@@ -51,19 +61,31 @@ export function assembleDataplanes(config: Config, resources: Resources): Datapl
   );
   const ipvs = createIpvsDataplane(resources, { ...config, ipv6: true, defaultScheduler: config.scheduler });
   const addresses = addressesDataplane(resources.links, resources.ledger, config);
-  // Rules before servers, servers before their address is local.
+  const socklb = resources.sockets && socketDataplane(config, resources.sockets, resources.nowMs);
+  // Rules before servers, servers before their address is local; sockets last, for they go past all of it.
   return {
     nftables,
     ipvs,
     addresses,
-    stages: [stageOf(nftables), stageOf(ipvs), stageOf(addresses)],
-    scopedStages: [scopedStageOf(nftables), scopedStageOf(ipvs), scopedStageOf(addresses)],
+    socklb,
+    stages: [stageOf(nftables), stageOf(ipvs), stageOf(addresses), ...(socklb ? [stageOf(socklb)] : [])],
+    scopedStages: [
+      scopedStageOf(nftables),
+      scopedStageOf(ipvs),
+      scopedStageOf(addresses),
+      ...(socklb ? [scopedStageOf(socklb)] : []),
+    ],
   };
+}
+
+function socketDataplane(config: Config, kernel: SocklbKernel, nowMs: () => number): SocklbDataplane {
+  const { mode } = config.socketLoadBalancer;
+  return createSocklbDataplane({ kernel, nowMs }, { ...config, mode: mode === 'auto' ? 'on' : mode });
 }
 
 /** What `snapshot` records as the state of every dataplane; it records no sysctls, which count as right. */
 export function recordedStates(
-  { nftables, ipvs, addresses }: Dataplanes,
+  { nftables, ipvs, addresses, socklb }: Dataplanes,
   snapshot: Snapshot,
   desired: DesiredState,
   nowMs: number,
@@ -72,21 +94,29 @@ export function recordedStates(
     stageState(nftables, nftablesFromSnapshot(snapshot, nftables.project(desired).rows)),
     stageState(ipvs, rowsFromSnapshot(snapshot.virtualServers, nowMs)),
     stageState(addresses, addressesFromSnapshot(snapshot, addresses.project(desired).rows)),
+    ...(socklb ? [stageState(socklb, socketsFromSnapshot(snapshot, socklb.project(desired).rows))] : []),
   ];
 }
 
 /** The rows that `desired` means to the dataplanes; `rejected` has what they refuse. */
-export function projectSnapshot({ nftables, ipvs, addresses }: Dataplanes, desired: DesiredState): Snapshot {
+export function projectSnapshot(
+  { nftables, ipvs, addresses, socklb }: Dataplanes,
+  desired: DesiredState,
+): Snapshot {
   const rules = nftables.project(desired);
   const servers = ipvs.project(desired);
   const bound = addresses.project(desired);
+  const sockets = socklb?.project(desired);
   return {
     version: 1,
     node: desired.node,
     ...addressesToSnapshot(bound.rows),
     virtualServers: snapshotVirtualServers(servers.rows, 'desired'),
     ...nftablesToSnapshot(rules.rows),
-    rejected: [...rules.refused, ...servers.refused, ...bound.refused].sort(compareRejected),
+    ...(sockets && socketsToSnapshot(sockets.rows)),
+    rejected: [...rules.refused, ...servers.refused, ...bound.refused, ...(sockets?.refused ?? [])].sort(
+      compareRejected,
+    ),
   };
 }
 
@@ -103,19 +133,21 @@ export function traceRows({ nftables, ipvs, addresses }: Dataplanes, config: Con
 
 /** What the kernel has. */
 export async function observeSnapshot(
-  { nftables, ipvs, addresses }: Dataplanes,
+  { nftables, ipvs, addresses, socklb }: Dataplanes,
   node: string,
   signal: AbortSignal,
 ): Promise<Snapshot> {
   const rules = await nftables.observe(signal);
   const servers = await ipvs.observe(signal);
   const bound = await addresses.observe(signal);
+  const sockets = await socklb?.observe(signal);
   return {
     version: 1,
     node,
     ...addressesToSnapshot(bound),
     virtualServers: snapshotVirtualServers(servers, 'observed'),
     ...nftablesToSnapshot(rules),
+    ...(sockets && socketsToSnapshot(sockets)),
     rejected: [],
   };
 }

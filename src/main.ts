@@ -46,6 +46,7 @@ import { GenlClient } from './netlink/client.ts';
 import { ConntrackClient } from './netlink/conntrack-client.ts';
 import { decodeInfo, getInfo } from './netlink/ipvs-messages.ts';
 import { FamilyNotFoundError, NetlinkRequestError } from './netlink/results.ts';
+import { openSockets, type SocketBindings } from './socket-host.ts';
 import { drainCheckMs } from './sync/drain-check.ts';
 import { observeStages } from './sync/sync-once.ts';
 
@@ -68,8 +69,12 @@ async function openNode(config: Config, access: 'read' | 'write'): Promise<NodeA
   const ledger = openLedgerStore(config.stateDirectory);
   const kernel = new NetlinkIpvsKernel(client, missingSchedulers());
   const flows = new NetlinkFlowKernel(tracking);
-  const outside = { kernel, flows, links, nftables, ledger, nowMs: Date.now };
+  const sockets = await openSockets(config.socketLoadBalancer, loadSocketBindings);
+  if (sockets) resources.use(sockets);
+  const outside = { kernel, flows, links, nftables, ledger, sockets, nowMs: Date.now };
   let wired = { config, dataplanes: assembleDataplanes(config, outside) };
+  // A process that makes no further sync leaves nothing over.
+  if (access === 'write') resources.defer(() => wired.dataplanes.socklb?.finish(interrupted.signal));
   const kept = resources.move();
   return {
     get stages() {
@@ -94,10 +99,29 @@ async function openNode(config: Config, access: 'read' | 'write'): Promise<NodeA
     ledgerCounts: () => ledgerCounts(ledger.read()),
     disown: (keep) => ledger.update((entries) => disowned(entries, keep)),
     drainCheckMs: () =>
-      drainCheckMs(ledger.read().drains.values(), Date.now(), wired.config.drainTimeoutSeconds * 1000),
+      earlier(
+        drainCheckMs(ledger.read().drains.values(), Date.now(), wired.config.drainTimeoutSeconds * 1000),
+        wired.dataplanes.socklb?.clearanceMs() ?? null,
+      ),
     ipvsInfo: async () => readInfo(client),
     [Symbol.asyncDispose]: () => kept.disposeAsync(),
   };
+}
+
+/** Loaded where sockets may be balanced: nobody else needs them. */
+async function loadSocketBindings(): Promise<SocketBindings> {
+  return {
+    ...(await import('../native-bindings/bpf-object.ts')),
+    ...(await import('../native-bindings/bpf-maps.ts')),
+    ...(await import('../native-bindings/bpf-links.ts')),
+    ...(await import('../native-bindings/bpf-programs.ts')),
+    ...(await import('../native-bindings/bpf-probe.ts')),
+    ...(await import('../native-bindings/mounts.ts')),
+  };
+}
+
+function earlier(a: number | null, b: number | null): number | null {
+  return a === null || b === null ? (a ?? b) : Math.min(a, b);
 }
 
 /** Listens before it yields for the first time. */

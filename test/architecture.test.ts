@@ -13,6 +13,7 @@ const SOURCES = ['src', 'native-bindings'].flatMap((folder) =>
 const RULES: readonly { readonly of: RegExp; readonly may: RegExp; readonly packages: RegExp }[] = [
   { of: /^native-bindings\//, may: /^native-bindings\//, packages: /^(koffi|node:.*)$/ },
   { of: /^src\/main\.ts$/, may: /./, packages: /./ },
+  { of: /^src\/socket-host\.ts$/, may: /^src\/dataplane\/socklb\//, packages: /^node:fs$/ },
   { of: /^src\/daemon-host\.ts$/, may: /^src\//, packages: /^$/ },
   { of: /^src\/assembly\.ts$/, may: /^src\/(model|snapshot|dataplane|sync|config)/, packages: /^$/ },
   { of: /^src\/host\.ts$/, may: /^src\/cli\/doctor\.ts$/, packages: /^node:(fs|fs\/promises|os|path)$/ },
@@ -81,7 +82,7 @@ const RULES: readonly { readonly of: RegExp; readonly may: RegExp; readonly pack
 
 /** Files whose name says that they reach outside: kernel, disk, clock or processes. */
 const EFFECTS =
-  /(^src\/(main|daemon-host)|\/([a-z-]*watch|manifests|observe|apply|client|[a-z-]+-client|program|[a-z-]*store|sync-once|loop|([a-z-]+-)?http|log|host))\.ts$|^native-bindings\//;
+  /(^src\/(main|daemon-host|socket-host)|\/([a-z-]*watch|manifests|observe|apply|client|[a-z-]+-client|program|[a-z-]*store|sync-once|loop|([a-z-]+-)?http|log|host))\.ts$|^native-bindings\//;
 const PURE_PACKAGES = /^(valibot|node:(util|buffer|crypto|path|os|timers\/promises))$/;
 
 interface Import {

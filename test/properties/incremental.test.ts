@@ -16,7 +16,8 @@ describe('IncrementalSync', () => {
           const whole = await other.syncWhole();
           const { kind, plan, isComplete } = await node.sync();
           expect(isComplete).toBe(true);
-          if (kind === 'scoped') expect(whole).toEqual(expect.arrayContaining([...textsOf(plan)]));
+          const texts = textsOf(plan).filter((text) => !CLEARS.test(text));
+          if (kind === 'scoped') expect(whole).toEqual(expect.arrayContaining(texts));
           expect(await node.state()).toBe(await other.state());
           expect(await node.wholePlan()).toEqual([]);
           expect(node.index.desired).toEqual(node.desired());
@@ -27,6 +28,9 @@ describe('IncrementalSync', () => {
     );
   });
 });
+
+/** What nothing leads to any more: a process that starts has seen it for too short a time. */
+const CLEARS = /^deleteSocket(Slots|Table|Backend) /;
 
 /** Events come, time passes, and clients connect and go. */
 function begin(node: IncrementalNode, { events, clients, seconds }: Step): void {

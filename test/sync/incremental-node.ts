@@ -5,12 +5,13 @@ import type { RawObject } from '../../src/cluster/object-fields.ts';
 import { type Config, parseConfig } from '../../src/config.ts';
 import type { IpvsKernel } from '../../src/dataplane/ipvs/kernel.ts';
 import { SYSCTL_NAMES } from '../../src/dataplane/ipvs/sysctls.ts';
+import { serviceText, sortedServices } from '../../src/dataplane/socklb/rows.ts';
 import { derive, nodeContext } from '../../src/desired/derive.ts';
 import type { NodeContext } from '../../src/desired/frontends.ts';
 import { type DerivationInput, ServiceIndex } from '../../src/desired/service-index.ts';
 import { type IpAddress, parseIpAddress } from '../../src/model/address.ts';
 import { type IncrementalResult, IncrementalSync } from '../../src/sync/incremental.ts';
-import { needsOf, scopedStageOf } from '../../src/sync/scoped-stage.ts';
+import { needsOf } from '../../src/sync/scoped-stage.ts';
 import { observeStages, operationsOf, planSync, syncOnce } from '../../src/sync/sync-once.ts';
 import { faulty, seededRandom } from '../fakes/faulty.ts';
 import { FakeFlowKernel } from '../fakes/flow-kernel.ts';
@@ -18,6 +19,7 @@ import { FakeIpvsKernel, FakeSysctls } from '../fakes/ipvs-kernel.ts';
 import { MemoryLedger } from '../fakes/ledger.ts';
 import { FakeLinkKernel } from '../fakes/link-kernel.ts';
 import { FakeNftablesKernel } from '../fakes/nftables-kernel.ts';
+import { FakeSocklbKernel } from '../fakes/socklb-kernel.ts';
 
 export const NEVER = new AbortController().signal;
 const NODE = 'n0';
@@ -42,6 +44,7 @@ export class IncrementalNode {
   readonly nftables = new FakeNftablesKernel();
   readonly links = new FakeLinkKernel();
   readonly flows = new FakeFlowKernel();
+  readonly sockets = new FakeSocklbKernel();
   readonly ledger = new MemoryLedger();
   readonly store = new FactStore(NODE);
   readonly index: ServiceIndex;
@@ -61,8 +64,7 @@ export class IncrementalNode {
     this.links.foreignAddress(2, address('172.16.0.5'), 24);
     if (faultSeed !== null) this.#fail(faultSeed);
     this.#dataplanes = this.#assemble();
-    const { nftables, ipvs, addresses, stages } = this.#dataplanes;
-    const scopedStages = [scopedStageOf(nftables), scopedStageOf(ipvs), scopedStageOf(addresses)];
+    const { stages, scopedStages } = this.#dataplanes;
     this.index = new ServiceIndex({ needsOf: needsOf(scopedStages) });
     this.incremental = new IncrementalSync({
       stages,
@@ -114,11 +116,14 @@ export class IncrementalNode {
       config,
       realServers: realServers.map((each) => JSON.stringify(each)).sort(),
     }));
-    const { nftables, addresses: bound } = this.#assemble();
+    const { nftables, addresses: bound, socklb } = this.#assemble();
+    const sockets = socklb && (await socklb.observe(NEVER));
     return [
       ...table.map((each) => JSON.stringify(each)).sort(),
       nftables.canonical(await nftables.observe(NEVER)),
       bound.canonical(await bound.observe(NEVER)),
+      // Without what remains, which goes at other times, and ids, which whole syncs give in another order.
+      ...(sockets ? sortedServices(sockets).map(serviceText) : []),
       JSON.stringify([...this.#sysctls.values]),
       JSON.stringify([virtualServers, drains, sysctls].map((map) => [...map].sort())),
       JSON.stringify([staleFlows, addresses, links, routes].map((set) => [...set].sort())),
@@ -141,6 +146,7 @@ export class IncrementalNode {
         run: (commands, signal) => this.nftables.run(commands, signal),
       },
       links: this.links,
+      sockets: this.sockets,
       flows: this.flows,
       ledger: this.ledger,
       nowMs: () => this.nowMs,
