@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { EMPTY_LEDGER } from '../../src/dataplane/ledger.ts';
+import { ipAddress } from '../kernel/traffic/dual-stack.ts';
 import { node, service, slice } from '../objects.ts';
 import { A, B, type CliHarness, loadedCli } from './harness.ts';
 
@@ -167,6 +168,25 @@ Applied: 0 added, 1 changed, 0 deleted.
     expect(await table()).toBe(before);
     expect(await linkNames()).toEqual(['lo', 'kube-ipvs0']);
     expect((await importNode('--guard-max-delete-share', '1')).exit).toBe(0);
+  });
+
+  it('wants NodePorts on every address of the host, as kube-proxy and the daemon do', async () => {
+    const eth0 = cli.links.foreignLink('eth0', null);
+    const cni0 = cli.links.foreignLink('cni0', 'bridge');
+    cli.links.foreignAddress(eth0, ipAddress('172.16.0.5'), 24);
+    cli.links.foreignAddress(cni0, ipAddress('10.244.1.1'), 24);
+    const ports = [{ name: 'http', port: 80, nodePort: 30_080 }];
+    const file = cli.file('node-port.json', [
+      service({ spec: { type: 'NodePort', ports } }),
+      slice({ endpoints: [A, B] }),
+      // Its object has one address.
+      node(),
+    ]);
+    const { out } = await cli.run(...FROM, '-f', file, '--dry-run');
+    expect(out.match(/^ours .*:30080 /gm)).toEqual([
+      'ours    TCP 10.244.1.1:30080 ',
+      'ours    TCP 172.16.0.5:30080 ',
+    ]);
   });
 
   it('releases nothing where the take-over has failed', async () => {
