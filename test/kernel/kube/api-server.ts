@@ -1,17 +1,10 @@
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type NetworkNamespace, run } from '../probe.ts';
-import { type ApiClient, connectToApi } from './api-client.ts';
-import { pathOf } from './binaries.ts';
-import { type Daemon, startDaemon } from './daemon.ts';
-
-/** From the documentation range 192.0.2.0/24: an address of the loopback while there is an API server. */
-const ADDRESS = '192.0.2.10';
-const PORT = 6443;
-/** It takes 3 s on a good processor, and minutes on an emulated one. */
-const READY_MS = 600_000;
+import type { ApiClient } from './api-client.ts';
+import { ADDRESS, type ControlPlane, ControlPlaneProcesses, PORT } from './control-plane.ts';
 
 export interface ApiServerOptions {
   /** IPv4 first. The first address of each range is the Service `default/kubernetes`. */
@@ -30,11 +23,13 @@ export interface ApiAccess {
 }
 
 /** An empty API server that has just been started, and its administrator's connection to it. */
-export interface ApiServer extends ApiAccess, Omit<ApiClient, typeof Symbol.dispose>, AsyncDisposable {
+export interface ApiServer
+  extends ApiAccess,
+    ControlPlane,
+    Omit<ApiClient, typeof Symbol.dispose>,
+    AsyncDisposable {
   /** The same access as one of `options.users`. */
   accessOf(user: string): ApiAccess;
-  /** The end of what kube-apiserver has printed. */
-  log(): string;
   /** Ends it and its etcd, and removes their directory and address; does nothing the second time. */
   stop(): Promise<void>;
 }
@@ -51,27 +46,17 @@ export async function startApiServer(options: ApiServerOptions = {}): Promise<Ap
   const directory = mkdtempSync(join(tmpdir(), 'svcplane-kube-'));
   started.defer(() => rmSync(directory, { recursive: true, force: true }));
 
-  const tokens = writeCredentials(directory, options.users ?? []);
-  // Nothing of it is ever read again, so that there is nothing to end in good order.
-  const startPart = async (command: readonly string[]): Promise<Daemon> => {
-    const part = await startDaemon(command);
-    started.defer(() => part.stop('SIGKILL'));
-    return part;
-  };
-  await startPart(etcdCommand(directory));
-  const api = await startPart(apiServerCommand(directory, options));
+  const { serviceCidrs = ['10.96.0.0/16', 'fd00:10:96::/112'], users = [] } = options;
+  const tokens = writeCredentials(directory, users);
+  const token = tokens.administrator;
+  const authorizationMode = users.length === 0 ? 'AlwaysAllow' : 'RBAC';
+  const processes = started.use(
+    new ControlPlaneProcesses({ directory, serviceCidrs, authorizationMode, token }),
+  );
+  await processes.start();
 
   const server = `https://${ADDRESS}:${PORT}`;
-  const caFile = join(directory, 'pki', 'apiserver.crt');
-  let client: ApiClient | undefined;
-  await api.ready(async () => {
-    // kube-apiserver signs the certificate itself: it is there before the port is open.
-    client ??= connectIfSigned(server, caFile, tokens.administrator);
-    return (await client?.request('GET', '/readyz').catch(() => undefined)) === 'ok';
-  }, READY_MS);
-  if (!client) throw new Error('kube-apiserver is ready without a certificate');
-  started.use(client);
-
+  const { client, caFile } = processes;
   const { request, apply, dryRun, patchStatus, delete: remove } = client;
   const parts = started.move();
   const stop = () => parts.disposeAsync();
@@ -83,13 +68,18 @@ export async function startApiServer(options: ApiServerOptions = {}): Promise<Ap
     delete: remove,
     server,
     caFile,
-    token: tokens.administrator,
+    token,
     accessOf: (user) => {
       const token = tokens.users.get(user);
       if (token === undefined) throw new TypeError(`no user ${user}`);
       return { server, caFile, token };
     },
-    log: api.log,
+    kill: () => processes.kill(),
+    start: () => processes.start(),
+    compact: () => processes.compact(),
+    backup: () => processes.backup(),
+    restore: (backup) => processes.restore(backup),
+    log: () => processes.log(),
     stop,
     [Symbol.asyncDispose]: stop,
   };
@@ -132,14 +122,6 @@ export function wireToApi(node: NetworkNamespace, nodeAddress: string): void {
   run([...there, 'route', 'add', `${ADDRESS}/32`, 'dev', 'api', 'src', nodeAddress]);
 }
 
-function connectIfSigned(server: string, caFile: string, token: string): ApiClient | undefined {
-  try {
-    return connectToApi(server, readFileSync(caFile, 'utf8'), token);
-  } catch {
-    return undefined;
-  }
-}
-
 /** Writes the tokens of the administrator and of the users, and the key that signs those of service accounts. */
 function writeCredentials(directory: string, users: readonly string[]) {
   const newToken = () => randomBytes(16).toString('hex');
@@ -153,43 +135,4 @@ function writeCredentials(directory: string, users: readonly string[]) {
   const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   writeFileSync(join(directory, 'accounts.key'), privateKey.export({ type: 'sec1', format: 'pem' }));
   return { administrator, users: tokens };
-}
-
-function etcdCommand(directory: string): readonly string[] {
-  const clients = `http://${ADDRESS}:2379`;
-  const peers = `http://${ADDRESS}:2380`;
-  return [
-    pathOf('etcd'),
-    `--data-dir=${join(directory, 'etcd')}`,
-    '--unsafe-no-fsync',
-    '--log-level=error',
-    `--listen-client-urls=${clients}`,
-    `--advertise-client-urls=${clients}`,
-    `--listen-peer-urls=${peers}`,
-    `--initial-advertise-peer-urls=${peers}`,
-    `--initial-cluster=default=${peers}`,
-  ];
-}
-
-function apiServerCommand(
-  directory: string,
-  { serviceCidrs, users = [] }: ApiServerOptions,
-): readonly string[] {
-  const key = join(directory, 'accounts.key');
-  return [
-    pathOf('kube-apiserver'),
-    `--etcd-servers=http://${ADDRESS}:2379`,
-    `--cert-dir=${join(directory, 'pki')}`,
-    `--bind-address=${ADDRESS}`,
-    `--secure-port=${PORT}`,
-    `--service-cluster-ip-range=${(serviceCidrs ?? ['10.96.0.0/16', 'fd00:10:96::/112']).join(',')}`,
-    `--authorization-mode=${users.length === 0 ? 'AlwaysAllow' : 'RBAC'}`,
-    `--token-auth-file=${join(directory, 'tokens.csv')}`,
-    `--service-account-key-file=${key}`,
-    `--service-account-signing-key-file=${key}`,
-    '--service-account-issuer=https://kubernetes.default.svc',
-    // No controller makes the accounts, so pods could not be created.
-    '--disable-admission-plugins=ServiceAccount',
-    '--allow-privileged',
-  ];
 }
