@@ -110,4 +110,17 @@ describe('NodeSync.sync()', () => {
     expect(await bench.run('audit')).toBe(true);
     expect(bench.healthy).toEqual([false, false, true, true]);
   });
+
+  it('tells what it repairs after a notice that its link was changed as drift, as an audit does', async () => {
+    const bench = new Bench({});
+    bench.refuses = false;
+    await bench.run('start');
+    bench.said.length = 0;
+    await bench.run('link notice');
+    expect(bench.said).toEqual(['1 found', '1 done, complete']);
+    await bench.run('audit', 'link notice');
+    expect(bench.said.slice(2)).toEqual(['1 found', '1 done, complete']);
+    await bench.run('link notice', 'cluster changed');
+    expect(bench.said.slice(4)).toEqual(['1 done, complete']);
+  });
 });
