@@ -42,6 +42,9 @@ export interface RunEnvironment {
 /** For these reasons everything is looked at, whatever has changed. */
 const WHOLE: readonly Reason[] = ['start', 'retry', 'audit', 'link notice', 'configuration changed', 'guard'];
 
+/** What is found to be done for these reasons alone, is what somebody else has changed. */
+const OF_DRIFT: readonly Reason[] = ['audit', 'link notice'];
+
 /** For these reasons the host's own addresses are read again. */
 const OF_HOST: readonly Reason[] = [...WHOLE, 'address notice'];
 
@@ -144,7 +147,9 @@ export class NodeSync {
     let kind: SyncRecord['kind'] = 'whole';
     try {
       const input = { facts: source.facts, context: await this.#contextOf(isWhole, reasons, signal) };
-      const isAudit = reasons.size === 1 && reasons.has('audit') && services.size === 0 && !isWhole;
+      const isUnchanged = services.size === 0 && !isWhole;
+      const isDrift = isUnchanged && [...reasons].every((reason) => OF_DRIFT.includes(reason));
+      const isAudit = isUnchanged && reasons.size === 1 && reasons.has('audit');
       if (isAudit && !this.#config.audit.repair) {
         await this.#audit(this.#index.derive(input), signal);
         this.#isRight = before;
@@ -155,7 +160,7 @@ export class NodeSync {
           isWhole: isWhole || WHOLE.some((reason) => reasons.has(reason)),
           isDrainCheck: reasons.has('drain'),
         };
-        kind = await this.#repair(request, reasons, isAudit && before, signal);
+        kind = await this.#repair(request, reasons, isDrift && before, signal);
       }
       this.#hasSynced = true;
     } finally {
