@@ -12,8 +12,8 @@ export interface CutProxy extends AsyncDisposable {
 
 type Mode = 'pass' | 'refuse' | 'silent';
 
-/** Listens on a port of 127.0.0.1, and passes on what comes. */
-export async function startCutProxy(host: string, port: number): Promise<CutProxy> {
+/** Listens on a port of an address of this host, 127.0.0.1 if none is named, and passes on what comes. */
+export async function startCutProxy(host: string, port: number, at = '127.0.0.1'): Promise<CutProxy> {
   const pairs = new Map<Socket, Socket>();
   let mode: Mode = 'pass';
   const server = createServer((near) => {
@@ -45,7 +45,7 @@ export async function startCutProxy(host: string, port: number): Promise<CutProx
       far.destroy();
     }
   };
-  server.listen(0, '127.0.0.1');
+  server.listen(0, at);
   await once(server, 'listening');
   const address = server.address();
   return {

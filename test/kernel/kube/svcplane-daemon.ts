@@ -1,8 +1,9 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
-import type { NetworkNamespace } from '../probe.ts';
+import { CommandError, type NetworkNamespace } from '../probe.ts';
 import { type ApiAccess, kubeconfigOf } from './api-server.ts';
 import { type Daemon, startDaemon } from './daemon.ts';
 import { lastSyncsOf, type ProcessMemory, processMemory, processorSeconds } from './measure.ts';
@@ -72,6 +73,10 @@ export interface SvcplaneDaemon extends AsyncDisposable {
   health(path: string): Promise<HttpAnswer>;
   /** The IPVS table of its network namespace, as /proc/net/ip_vs has it: numbers in hexadecimal. */
   table(): string;
+  /** Runs another verb with its configuration to its end. @returns what it has printed @throws CommandError */
+  svcplane(verb: readonly string[]): Promise<string>;
+  /** Puts these keys into its configuration file, beside those that are there, or in their place. */
+  configure(keys: Readonly<Record<string, unknown>>): void;
   memory(): ProcessMemory;
   /** Processor time so far, in seconds, of the process that runs now. */
   processorSeconds(): number;
@@ -125,6 +130,13 @@ export async function startSvcplane(
     metrics: async () => (await get(METRICS)).body,
     health: (path) => get(`${HEALTH}${path}`),
     table: () => readFileSync(`/proc/${current.pid}/net/ip_vs`, 'utf8'),
+    svcplane: (verb) => runIn(namespace, [SVCPLANE, ...verb, '--config', join(directory, 'config.yaml')]),
+    configure: (keys) => {
+      const file = join(directory, 'config.yaml');
+      const before: object = JSON.parse(readFileSync(file, 'utf8'));
+      writeFileSync(`${file}.new`, JSON.stringify({ ...before, ...keys }));
+      renameSync(`${file}.new`, file);
+    },
     memory: () => processMemory(current.pid),
     processorSeconds: () => processorSeconds(current.pid),
     stop,
@@ -139,6 +151,18 @@ export async function startSvcplane(
       rmSync(directory, { recursive: true, force: true });
     },
   };
+}
+
+/** While this process goes on with what it does. */
+async function runIn(namespace: NetworkNamespace, command: readonly string[]): Promise<string> {
+  const child = namespace.start(command);
+  const ended = once(child, 'close');
+  const [stdout, stderr] = await Promise.all(
+    [child.stdout, child.stderr].map((stream) => (stream ? text(stream) : '')),
+  );
+  await ended;
+  if (child.exitCode !== 0) throw new CommandError(command, child.exitCode, `${stderr}${stdout}`);
+  return stdout ?? '';
 }
 
 async function syncedOnce(
