@@ -116,7 +116,7 @@ export class RunStatus implements SyncObserver, AsyncDisposable {
   /** To be told of what becomes of watches. */
   readonly watches: Required<Pick<WatchClusterOptions, 'onState' | 'onCount'>> = {
     onState: ({ kind, state, error }) => {
-      if (error) this.log.warn(`api: ${kind}: ${error.message}`);
+      if (state !== 'listing') this.log.watching(kind, error?.message ?? '');
       this.#status.watching({
         kind,
         state: state === 'failing' ? 'retrying' : state === 'listing' ? 'listing' : 'watching',

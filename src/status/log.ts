@@ -110,6 +110,23 @@ export class DaemonLog {
     if (!guard && wasHeld) this.#logger.info('guard: holds nothing back any more');
   }
 
+  /**
+   * What is wrong with the watch of a kind: each reason once until it goes on, for the configured API server and its
+   * other addresses are tried in turn and fail each in its own way.
+   * @param reason "" where it goes on
+   */
+  watching(kind: string, reason: string): void {
+    const topic = `api ${kind}`;
+    const before = this.#said.get(topic);
+    if (reason === '') {
+      this.#said.delete(topic);
+      if (before) this.#logger.info(`api: ${kind}: watched again`);
+    } else if (!before?.has(reason)) {
+      this.#said.set(topic, new Set([...(before ?? []), reason]));
+      this.#logger.warn(`api: ${kind}: ${reason}`);
+    }
+  }
+
   /** Says of `texts` what it did not say of this topic the last time. */
   told(topic: string, texts: readonly string[]): void {
     for (const text of this.#fresh(topic, texts)) this.#logger.warn(text.trimEnd());

@@ -106,6 +106,22 @@ describe('DaemonLog', () => {
     expect(said()).toEqual(['error guard: held: 40 of 50', 'info guard: holds nothing back any more']);
   });
 
+  test('watching() says each trouble of a watch once, until it goes on, though two servers are asked in turn', () => {
+    for (const reason of ['a: ECONNREFUSED', 'b: ECONNREFUSED', 'a: ECONNREFUSED', 'b: ECONNREFUSED']) {
+      log.watching('Service', reason);
+    }
+    log.watching('Node', 'a: ECONNREFUSED');
+    expect(said()).toEqual([
+      'warn api: Service: a: ECONNREFUSED',
+      'warn api: Service: b: ECONNREFUSED',
+      'warn api: Node: a: ECONNREFUSED',
+    ]);
+    log.watching('Service', '');
+    log.watching('Service', '');
+    log.watching('Service', 'a: ECONNREFUSED');
+    expect(said()).toEqual(['info api: Service: watched again', 'warn api: Service: a: ECONNREFUSED']);
+  });
+
   test('told() says of a topic what it did not say the last time, and report() tells failures apart', () => {
     log.told('reading', ['skipped: 1 Pod\n']);
     log.told('reading', ['skipped: 1 Pod\n', 'note: b\n']);
