@@ -59,7 +59,8 @@ describeWithKube('svcplane run in trouble with its API server', ['kube-apiserver
     expect(count('deleteVirtualServer')).toBe(deleted);
     expect(metricSum(metrics, 'svcplane_guard_trips_total')).toBe(0);
     expect(troubled.foreign()).toEqual(troubled.foreignBefore);
-    expect(await troubled.daemon.health('/readyz')).toMatchObject({ status: 200 });
+    const ready = async () => (await troubled.daemon.health('/readyz')).status;
+    await expect.poll(ready, { timeout: 60_000, interval: 200 }).toBe(200);
   }
 
   const relists = async () => metricSum(await troubled.daemon.metrics(), 'svcplane_api_relists_total');
