@@ -30,6 +30,7 @@ export const ERRNO = {
   ENETUNREACH: 101,
   ENOBUFS: 105,
   EHOSTUNREACH: 113,
+  ESTALE: 116,
   /** Not for user space, yet some kernel paths let it out. */
   ENOTSUPP: 524,
 } as const;
