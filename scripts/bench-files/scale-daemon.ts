@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { assembleDataplanes } from '../../src/assembly.ts';
 import type { CliContext, NodeAccess } from '../../src/cli/context.ts';
 import { runCli } from '../../src/cli/program.ts';
+import { watchManifests } from '../../src/cluster/manifest-watch.ts';
 import type { Config } from '../../src/config.ts';
 import { daemonAccess, openCluster } from '../../src/daemon-host.ts';
 import { nodeAddressesOf } from '../../src/dataplane/addresses/rows.ts';
@@ -107,7 +108,8 @@ const context: CliContext = {
   err: (text) => void process.stderr.write(text),
   readText: (path) => readFile(path, 'utf8'),
   readManifests: unused,
-  watchManifests: unused,
+  // The configuration file is followed with it.
+  watchManifests,
   daemon: daemonAccess('bench'),
   openKubeProxy: unused,
   openNode,
