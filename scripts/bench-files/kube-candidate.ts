@@ -11,7 +11,7 @@ import {
   rollingUpdate,
   writeEndpoints,
 } from '../../test/kernel/kube/load.ts';
-import { processesStarted, processMemory, processorSeconds } from '../../test/kernel/kube/measure.ts';
+import { childrenOf, processesStarted, processMemory, processorSeconds } from '../../test/kernel/kube/measure.ts';
 import { createProxy, type ServiceProxy } from './kube-candidates.ts';
 import type { Figures, Result, Task } from './kube-figures.ts';
 import type { KernelView } from './kube-views.ts';
@@ -51,6 +51,8 @@ async function measure(api: ApiClient, proxy: ServiceProxy, view: KernelView): P
     if (task.countsNetlink) {
       await daemon.stop();
       daemon = await measureNetlink(api, proxy, view);
+      // strace takes no signal while it writes to a file, and ends after what it traces.
+      for (const traced of childrenOf(daemon.pid)) process.kill(traced, 'SIGTERM');
       await daemon.stop();
       daemon = await proxy.start();
       await syncAfter(Date.now(), limitMs);

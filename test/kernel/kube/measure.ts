@@ -34,12 +34,19 @@ export function processesStarted(): number {
   return Number(/^processes (\d+)$/m.exec(readFileSync('/proc/stat', 'utf8'))?.[1]);
 }
 
-/** The processes a process has started that still run. */
+/** The processes a process has started that still run. Not every kernel has /proc/PID/task/TID/children. */
 export function childrenOf(pid: number): readonly number[] {
-  const children = (task: string) => readFileSync(`/proc/${pid}/task/${task}/children`, 'utf8');
-  return readdirSync(`/proc/${pid}/task`).flatMap((task) =>
-    children(task).split(' ').filter(Boolean).map(Number),
-  );
+  const isChild = (other: string) => {
+    try {
+      return new RegExp(`^PPid:\\s+${pid}$`, 'm').test(readFileSync(`/proc/${other}/status`, 'utf8'));
+    } catch {
+      // It has ended since it was listed.
+      return false;
+    }
+  };
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name) && isChild(name))
+    .map(Number);
 }
 
 /** The IPVS table of a process's network namespace, by number of rows. */
