@@ -11,7 +11,12 @@ import {
   rollingUpdate,
   writeEndpoints,
 } from '../../test/kernel/kube/load.ts';
-import { childrenOf, processesStarted, processMemory, processorSeconds } from '../../test/kernel/kube/measure.ts';
+import {
+  childrenOf,
+  processesStarted,
+  processMemory,
+  processorSeconds,
+} from '../../test/kernel/kube/measure.ts';
 import { createProxy, type ServiceProxy } from './kube-candidates.ts';
 import type { Figures, Result, Task } from './kube-figures.ts';
 import type { KernelView } from './kube-views.ts';

@@ -8,6 +8,7 @@ import { describeWithKube } from './kube/binaries.ts';
 import { run } from './probe.ts';
 
 const BENCH = join(import.meta.dirname, '../../scripts/bench-files/kube.ts');
+const SCALE = join(import.meta.dirname, '../../scripts/bench-files/scale.ts');
 const PAGE = join(import.meta.dirname, '../../docs/performance.md');
 const TIMEOUT_MS = 900_000;
 
@@ -35,6 +36,18 @@ describeWithKube('scripts/bench', ['kube-apiserver', 'kube-proxy'], () => {
       } finally {
         rmSync(directory, { recursive: true, force: true });
       }
+    },
+    TIMEOUT_MS,
+  );
+
+  it(
+    '--scale sees every change in the kernels in memory',
+    () => {
+      const options = ['--services', '20', '--rate', '5', '--seconds', '2'];
+      const said = run([process.execPath, '--disable-warning=ExperimentalWarning', SCALE, ...options]);
+      expect(said).toMatch(/^10 changes in \d+ s, 0 of them not seen in the kernel$/m);
+      expect(said).toMatch(/^memory: [\d.]+ MiB resident/m);
+      expect(said).toMatch(/^JavaScript heap at the end: [\d.]+ MiB, of which [\d.]+ MiB are the kernels/m);
     },
     TIMEOUT_MS,
   );
