@@ -72,6 +72,8 @@ export interface DaemonAccess {
   /** A clock that never goes back. */
   monotonicMs(): number;
   figures(): Promise<ProcessFigures>;
+  /** From now on this process prefers little memory to speed. */
+  saveMemory(): void;
   openLog(level: LogLevel): DaemonLog;
   /** Answers nowhere yet. @param report told of each place that can't be had, in one line */
   openServer(name: string, routes: Routes, report: (line: string) => void): StatusServer;

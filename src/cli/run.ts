@@ -45,6 +45,7 @@ async function run(invocation: Invocation): Promise<ExitCode> {
 
 async function follow({ context, given }: Invocation, resolved: ResolvedConfig): Promise<void> {
   const { config } = resolved;
+  context.daemon.saveMemory();
   const ended = new AbortController();
   const signal = AbortSignal.any([context.signal, ended.signal]);
   await using resources = new AsyncDisposableStack();

@@ -1,5 +1,12 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { performance } from 'node:perf_hooks';
+import { setFlagsFromString } from 'node:v8';
+
+/**
+ * By how much the heap may be larger than what is alive in it before V8 collects garbage; left to itself V8 lets it grow
+ * to a multiple. At 10,000 Services the whole process needs 210 MB instead of 370, and a change a fifth more time.
+ */
+const HEAP_GROWTH_PERCENT = 20;
 
 /** What this process costs, at one moment. */
 export interface ProcessFigures {
@@ -13,6 +20,11 @@ export interface ProcessFigures {
   readonly eventLoopLagSeconds: number;
   /** Share of the time since the last look in which the event loop was busy, 0 to 1. */
   readonly eventLoopUtilization: number;
+}
+
+/** From now on this process prefers little memory to speed. */
+export function saveMemory(): void {
+  setFlagsFromString(`--heap-growing-percent=${HEAP_GROWTH_PERCENT}`);
 }
 
 /** When this process began, ms since the epoch. */

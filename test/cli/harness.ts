@@ -150,6 +150,7 @@ export class CliHarness implements Disposable {
       eventLoopLagSeconds: 0,
       eventLoopUtilization: 0,
     }),
+    saveMemory: () => undefined,
     openLog: (level) =>
       new DaemonLog(level, {
         write: (line) => {
