@@ -1,5 +1,5 @@
-import { mkdirSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
-import { join } from 'node:path';
+import { mkdirSync, readdirSync, renameSync, rmdirSync, rmSync, statSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import type { LinkHandle, MapHandle, ProgramDefinition, SocketPrograms } from './handles.ts';
 import type { ProgramState } from './kernel.ts';
 
@@ -110,6 +110,7 @@ export class PinnedPrograms {
       rmSync(path, { force: true });
     }
     rmSync(this.#place.directory, { recursive: true, force: true });
+    removeIfEmpty(dirname(this.#place.directory));
   }
 
   /** @returns false if the link can't be used any more */
@@ -142,6 +143,16 @@ export class PinnedPrograms {
   /** The version is in the name: only who made a program can tell which it is. */
   #linkPath({ name }: ProgramDefinition): string {
     return join(this.#place.directory, LINKS, `${name}-${this.#programs.version}`);
+  }
+}
+
+/** Another layout's maps may be there, or it is the file system itself. */
+function removeIfEmpty(directory: string): void {
+  try {
+    rmdirSync(directory);
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? error.code : undefined;
+    if (code !== 'ENOTEMPTY' && code !== 'EBUSY' && code !== 'ENOENT') throw error;
   }
 }
 

@@ -43,7 +43,7 @@ describe('BpfSocklbKernel', needsBpf(), () => {
 
   beforeEach(() => {
     number += 1;
-    place = { directory: join(bpffs, `t${number}`), cgroup: cgroup?.path ?? '' };
+    place = { directory: join(bpffs, `t${number}`, 'v1'), cgroup: cgroup?.path ?? '' };
   });
 
   const open = (build: objects.SocklbBuild = 'socklb') =>
