@@ -188,6 +188,36 @@ describe('run', () => {
     expect([...cli.ipvs.table()].map(({ config }) => config.scheduler)).toEqual(['wlc']);
   });
 
+  const NOWHERE = ['--healthz-bind-address=', '--metrics-bind-address=', '--socket='];
+  const inputOf = (name: string) => join(import.meta.dirname, '../kube-proxy/inputs', name);
+
+  it.each([
+    { name: 'kubeadm', args: ['--config', inputOf('kubeadm.yaml')], scheduler: 'lc' },
+    { name: 'kubespray', args: ['--config', inputOf('kubespray.yaml')], scheduler: 'wrr' },
+    {
+      name: 'k3s',
+      args: ['--cluster-cidr=10.42.0.0/16', '--conntrack-max-per-core=0', '--hostname-override=n0']
+        .concat(['--kubeconfig=/var/lib/rancher/k3s/agent/kubeproxy.kubeconfig', '--proxy-mode=ipvs'])
+        .concat('--ipvs-scheduler=wlc'),
+      scheduler: 'wlc',
+    },
+  ])('serves with what $name gives kube-proxy, unchanged', async ({ args, scheduler }) => {
+    ended = cli.run('run', '-f', manifests, ...args, ...NOWHERE);
+    await said('(start)');
+    expect(cli.err).toContain(': without effect: ');
+    expect(cli.ipvs.table().map(({ config }) => config.scheduler)).toEqual([scheduler]);
+  });
+
+  it('names fields that KubeProxyConfiguration does not have, and serves', async () => {
+    const config = cli.file(
+      'kube-proxy.yaml',
+      'apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\nipvs: { schedular: lc }\n',
+    );
+    ended = cli.run('run', '-f', manifests, '--config', config, ...NOWHERE);
+    await said(`note: ${config}:3: ipvs.schedular is no field of KubeProxyConfiguration, and without effect`);
+    await said('(start)');
+  });
+
   it('is an error where it can never have worked', async () => {
     const missing = await cli.run('run', '-f', 'nowhere.yaml');
     expect(missing).toMatchObject({ exit: 1, err: 'svcplane: Cannot read nowhere.yaml: no such file\n' });
