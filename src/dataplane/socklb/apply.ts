@@ -1,5 +1,6 @@
 import { setTimeout } from 'node:timers/promises';
 import type { ApplyReport, RefusedOp } from '../dataplane.ts';
+import { Batch, type Codes } from './batch.ts';
 import type { SocklbKernel, SocklbOutcome } from './kernel.ts';
 import {
   BACKEND_STATE,
@@ -7,9 +8,7 @@ import {
   type BackendElement,
   CONFIG,
   type ConfigElement,
-  type MapCodec,
   packElements,
-  packKeys,
   SERVICE_FLAG,
   SERVICES,
   SLOTS,
@@ -61,9 +60,6 @@ export async function applySocklb(
 export async function pause(ms: number): Promise<void> {
   await setTimeout(ms);
 }
-
-/** Why operations were refused, by operation. */
-type Codes = ReadonlyMap<SocklbOp, string>;
 
 /** The operations from `first` on that are of one kind, at most a chunk. */
 function alike(ops: readonly SocklbOp[], first: number): readonly SocklbOp[] {
@@ -195,75 +191,4 @@ async function single(op: SocklbOp, kernel: SocklbKernel, signal: AbortSignal): 
 /** What is gone already is as it should be. */
 function afterDelete({ code }: { readonly code: string | null }): SocklbOutcome {
   return code === null || code === 'ENOENT' ? { outcome: 'ok' } : { outcome: 'refused', code };
-}
-
-/** Elements of many operations, of which one that is refused leaves the others alone. */
-class Batch<Op extends SocklbOp = SocklbOp> {
-  readonly #kernel: SocklbKernel;
-  readonly #signal: AbortSignal;
-  readonly #codes = new Map<SocklbOp, string>();
-
-  constructor(kernel: SocklbKernel, signal: AbortSignal) {
-    this.#kernel = kernel;
-    this.#signal = signal;
-  }
-
-  /** Why operations were refused so far. */
-  get codes(): Codes {
-    return this.#codes;
-  }
-
-  async one(op: Op, request: () => Promise<SocklbOutcome>): Promise<void> {
-    if (this.#codes.has(op)) return;
-    const answer = await request();
-    if (answer.outcome === 'refused') this.#codes.set(op, answer.code);
-  }
-
-  /** Writes the elements of all operations that are not refused yet, in order. */
-  async update<Key, Value>(
-    codec: MapCodec<Key, Value>,
-    ops: readonly Op[],
-    elementsOf: (op: Op) => readonly (readonly [Key, Value])[],
-  ): Promise<void> {
-    await this.#send(ops, elementsOf, async (elements) =>
-      this.#kernel.update(codec.map, packElements(codec, elements), this.#signal),
-    );
-  }
-
-  /** Deletes elements; what is gone already is as it should be. */
-  async delete<Key, Value>(
-    codec: MapCodec<Key, Value>,
-    ops: readonly Op[],
-    keysOf: (op: Op) => readonly Key[],
-  ): Promise<void> {
-    const missing = new Set(['ENOENT']);
-    await this.#send(
-      ops,
-      keysOf,
-      async (keys) => this.#kernel.delete(codec.map, packKeys(codec, keys), this.#signal),
-      missing,
-    );
-  }
-
-  async #send<Item>(
-    ops: readonly Op[],
-    itemsOf: (op: Op) => readonly Item[],
-    request: (items: readonly Item[]) => Promise<{ readonly done: number; readonly code: string | null }>,
-    ignored: ReadonlySet<string> = new Set(),
-  ): Promise<void> {
-    const owned = ops
-      .filter((op) => !this.#codes.has(op))
-      .flatMap((op) => itemsOf(op).map((item) => ({ op, item })));
-    let next = 0;
-    while (next < owned.length) {
-      const { done, code } = await request(owned.slice(next).map(({ item }) => item));
-      next += done;
-      const failed = code === null ? undefined : owned[next];
-      if (code === null || !failed) return;
-      next += 1;
-      if (ignored.has(code)) continue;
-      this.#codes.set(failed.op, code);
-      while (owned[next]?.op === failed.op) next += 1;
-    }
-  }
 }
