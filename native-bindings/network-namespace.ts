@@ -1,4 +1,4 @@
-import { closeSync, openSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, readlinkSync, statSync } from 'node:fs';
 import { SysError } from './errno.ts';
 import { setns } from './libc.ts';
 
@@ -31,6 +31,45 @@ export function inNetworkNamespace<Result>(path: string, body: () => Result): Re
     return result;
   } finally {
     closeSync(home);
+  }
+}
+
+/** A network namespace: its inode number, and a file that it is entered by. */
+export interface VisibleNamespace {
+  readonly id: string;
+  readonly path: string;
+}
+
+/**
+ * The network namespaces that are bound in /run/netns, and those of the processes that this one may look at: each as
+ * often as it is found. Looks only as far as it is asked. @see namespaces(7)
+ */
+export function* visibleNetworkNamespaces(): Generator<VisibleNamespace> {
+  const own = ifThere(() => statSync(OWN_NAMESPACE));
+  for (const name of ifThere(() => readdirSync(BOUND_NAMESPACES)) ?? []) {
+    const path = `${BOUND_NAMESPACES}/${name}`;
+    const found = ifThere(() => statSync(path));
+    // Where nothing is mounted any more an empty file is left.
+    if (found && found.dev === own?.dev) yield { id: String(found.ino), path };
+  }
+  for (const name of readdirSync('/proc')) {
+    const path = `/proc/${name}/ns/net`;
+    const link = /^\d+$/.test(name) ? ifThere(() => readlinkSync(path)) : undefined;
+    const id = /^net:\[(\d+)\]$/.exec(link ?? '')?.[1];
+    if (id !== undefined) yield { id, path };
+  }
+}
+
+const BOUND_NAMESPACES = '/run/netns';
+
+/** undefined where it is gone, or not for us to see. */
+function ifThere<Result>(look: () => Result): Result | undefined {
+  try {
+    return look();
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? error.code : undefined;
+    if (code === 'ENOENT' || code === 'ESRCH' || code === 'EACCES' || code === 'EPERM') return undefined;
+    throw error;
   }
 }
 

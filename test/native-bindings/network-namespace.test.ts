@@ -1,6 +1,6 @@
-import { readlinkSync } from 'node:fs';
+import { mkdirSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { inNetworkNamespace } from '../../native-bindings/network-namespace.ts';
+import { inNetworkNamespace, visibleNetworkNamespaces } from '../../native-bindings/network-namespace.ts';
 import { probeCapability } from '../../native-bindings/probe.ts';
 import { createNamespace, type NetworkNamespace } from '../kernel/probe.ts';
 
@@ -45,5 +45,25 @@ describe('inNetworkNamespace()', options, () => {
     );
     expect(() => inNetworkNamespace('/no/such', own)).toThrow('ENOENT');
     expect(own()).toBe(home);
+  });
+});
+
+describe('visibleNetworkNamespaces()', options, () => {
+  test('finds that of a process, and that of a name', () => {
+    using namespace = createNamespace('seen');
+    const idAt = (path: string) => inNetworkNamespace(path, own).replace(/\D/g, '');
+    const seen = [...visibleNetworkNamespaces()];
+    const path = `/run/netns/${namespace.name}`;
+    expect(seen).toContainEqual({ id: idAt(path), path });
+    const mine = `/proc/${process.pid}/ns/net`;
+    expect(seen).toContainEqual({ id: idAt(mine), path: mine });
+  });
+
+  test('passes over a name whose namespace is not mounted any more', () => {
+    const path = '/run/netns/svcplane-no-namespace';
+    mkdirSync('/run/netns', { recursive: true });
+    writeFileSync(path, '');
+    using _ = { [Symbol.dispose]: () => rmSync(path) };
+    expect([...visibleNetworkNamespaces()].filter((each) => each.path === path)).toEqual([]);
   });
 });
