@@ -117,6 +117,9 @@ async function loadSocketBindings(): Promise<SocketBindings> {
     ...(await import('../native-bindings/bpf-programs.ts')),
     ...(await import('../native-bindings/bpf-probe.ts')),
     ...(await import('../native-bindings/mounts.ts')),
+    ...(await import('../native-bindings/network-namespace.ts')),
+    ...(await import('../native-bindings/netlink-socket.ts')),
+    ...(await import('../native-bindings/socket-diagnosis-probe.ts')),
   };
 }
 

@@ -1,6 +1,7 @@
 import { existsSync, readlinkSync } from 'node:fs';
 import { type BoundObject, type BpfModules, socketPrograms } from './dataplane/socklb/bindings.ts';
 import { BpfSocklbKernel } from './dataplane/socklb/client.ts';
+import type { SocketEnding } from './dataplane/socklb/kernel.ts';
 import {
   type Ability,
   BPFFS,
@@ -8,9 +9,20 @@ import {
   PIN_DIRECTORY,
   type SocketSettings,
 } from './dataplane/socklb/place.ts';
+import { NamespaceSockets } from './dataplane/socklb/sockets-client.ts';
+import type { Transport } from './netlink/transport.ts';
+
+/** What sockets are ended with. */
+export interface EndingBindings {
+  probeEndingUdpSockets(): Ability;
+  inNetworkNamespace<Result>(path: string, body: () => Result): Result;
+  visibleNetworkNamespaces(): Iterable<{ readonly id: string; readonly path: string }>;
+  readonly NetlinkSocket: { open(protocol: number): Transport & Disposable };
+  readonly NETLINK_SOCK_DIAG: number;
+}
 
 /** The modules of bpf(2), and what they find out about a kernel. */
-export interface SocketBindings extends BpfModules {
+export interface SocketBindings extends BpfModules, EndingBindings {
   readSocklbObject(build: 'socklb' | 'socklb-no-retval'): BoundObject;
   findCgroup2Mounts(): readonly { readonly path: string; readonly isHostRoot: boolean }[];
   probeBpffs(path: string): Ability;
@@ -49,12 +61,49 @@ export async function openSockets(
   if (choice.outcome === 'used') {
     // Before Linux 5.18 a program can't say which error a client gets.
     const build = bindings.probeSetRetval().outcome === 'supported' ? 'socklb' : 'socklb-no-retval';
-    return new BpfSocklbKernel(socketPrograms(bindings, bindings.readSocklbObject(build)), choice.place);
+    const programs = socketPrograms(bindings, bindings.readSocklbObject(build));
+    return new BpfSocklbKernel(programs, choice.place, openEnder(bindings));
   }
   if (settings.mode === 'on' || settings.mode === 'hostOnly') {
     throw new Error(`Cannot balance sockets, as socketLoadBalancer.mode says: ${choice.reason}`);
   }
   return undefined;
+}
+
+/** What ends UDP sockets of this node, in all network namespaces that this process sees and may enter. */
+export function openEnder(bindings: EndingBindings): NamespaceSockets {
+  const ending = endingOf(bindings);
+  const open = () => bindings.NetlinkSocket.open(bindings.NETLINK_SOCK_DIAG);
+  return new NamespaceSockets(ending, {
+    *candidates() {
+      yield { id: ownNamespace(), path: null };
+      if (ending.outcome === 'supported') yield* bindings.visibleNetworkNamespaces();
+    },
+    // A socket stays in the namespace where it was opened.
+    open: ({ path }) => (path === null ? open() : bindings.inNetworkNamespace(path, open)),
+  });
+}
+
+function endingOf(bindings: EndingBindings): SocketEnding {
+  const ability = bindings.probeEndingUdpSockets();
+  if (ability.outcome !== 'supported') return { outcome: 'unsupported', reason: ability.reason };
+  try {
+    bindings.inNetworkNamespace(OWN_NAMESPACE, () => undefined);
+    return { outcome: 'supported' };
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    return {
+      outcome: 'partly',
+      reason: `they can't be entered: ${reason}: run as root or with CAP_SYS_ADMIN`,
+    };
+  }
+}
+
+const OWN_NAMESPACE = '/proc/thread-self/ns/net';
+
+/** Its inode number. */
+function ownNamespace(): string {
+  return /\d+/.exec(readlinkSync(OWN_NAMESPACE))?.[0] ?? '';
 }
 
 /** The first that is lacking. */

@@ -13,7 +13,7 @@ const SOURCES = ['src', 'native-bindings'].flatMap((folder) =>
 const RULES: readonly { readonly of: RegExp; readonly may: RegExp; readonly packages: RegExp }[] = [
   { of: /^native-bindings\//, may: /^native-bindings\//, packages: /^(koffi|node:.*)$/ },
   { of: /^src\/main\.ts$/, may: /./, packages: /./ },
-  { of: /^src\/socket-host\.ts$/, may: /^src\/dataplane\/socklb\//, packages: /^node:fs$/ },
+  { of: /^src\/socket-host\.ts$/, may: /^src\/(dataplane\/socklb|netlink)\//, packages: /^node:fs$/ },
   { of: /^src\/daemon-host\.ts$/, may: /^src\//, packages: /^$/ },
   { of: /^src\/assembly\.ts$/, may: /^src\/(model|snapshot|dataplane|sync|config)/, packages: /^$/ },
   { of: /^src\/host\.ts$/, may: /^src\/cli\/doctor\.ts$/, packages: /^node:(fs|fs\/promises|os|path)$/ },
@@ -55,7 +55,7 @@ const RULES: readonly { readonly of: RegExp; readonly may: RegExp; readonly pack
   },
   {
     of: /^src\/dataplane\/socklb\//,
-    may: /^src\/(model|snapshot)\/|^src\/dataplane\/(socklb\/.*|[^/]+\.ts)$/,
+    may: /^src\/(model|snapshot|netlink)\/|^src\/dataplane\/(socklb\/.*|[^/]+\.ts)$/,
     packages: /^(valibot|node:.*)$/,
   },
   {

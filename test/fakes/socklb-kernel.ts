@@ -1,6 +1,8 @@
 import type {
   BatchOutcome,
+  EndedSockets,
   ProgramState,
+  SocketEnding,
   SocklbKernel,
   SocklbOutcome,
 } from '../../src/dataplane/socklb/kernel.ts';
@@ -20,6 +22,9 @@ export class FakeSocklbKernel implements SocklbKernel {
   readonly #limits: Readonly<Partial<Record<SocketMap | 'lb_maglev', number>>>;
   readonly tablesById = new Map<number, Uint32Array>();
   state: ProgramState = 'absent';
+  ending: SocketEnding = { outcome: 'supported' };
+  /** Where UDP sockets are connected to, `10.0.0.3 53`, by cookie. */
+  readonly sockets = new Map<bigint, string>();
   /** Requests that have changed something. */
   writes = 0;
   /** Elements and tables that were read. */
@@ -33,6 +38,19 @@ export class FakeSocklbKernel implements SocklbKernel {
   constructor(limits: Readonly<Partial<Record<SocketMap | 'lb_maglev', number>>> = {}) {
     this.#limits = limits;
     this.#reset();
+  }
+
+  async endSockets(targets: readonly EndedSockets[], signal: AbortSignal): Promise<SocklbOutcome> {
+    return this.#single(signal, () => {
+      for (const { address, port, cookies } of targets) {
+        for (const cookie of cookies) {
+          if (this.sockets.get(cookie) !== `${address} ${port}`) continue;
+          this.sockets.delete(cookie);
+          this.log.push(`end ${cookie}`);
+        }
+      }
+      return undefined;
+    });
   }
 
   async programs(signal: AbortSignal): Promise<ProgramState> {

@@ -62,7 +62,7 @@ function withFault(rows: SocklbRows, fault: string): SocklbRows {
             kind: 'backend',
             id,
             serviceId,
-            endpoint: { address, port },
+            endpoint: { address, port, protocol: first.protocol },
             isTerminating: false,
             sinceMs: null,
           } as const,
@@ -127,7 +127,10 @@ function expectConverged(_before: SocklbRows, after: SocklbRows, wanted: SocklbR
 }
 
 const SUBJECT: LawSubject<SocklbRows, SocklbOp> = {
-  dataplane: { plan: planSocklb, reduce: reduceSocklb },
+  dataplane: {
+    plan: (observed, wanted) => planSocklb(observed, wanted, true),
+    reduce: reduceSocklb,
+  },
   cases: fc.record({ observed: observedRows, wanted: wantedRows }),
   withoutConnections: later,
   reversed,
@@ -256,7 +259,7 @@ describe('socklb on a kernel', () => {
   it('parseOp() reads back every operation of a plan', () => {
     fc.assert(
       fc.property(SUBJECT.cases, ({ observed, wanted }) => {
-        const ops = [...operationsOf(planSocklb(observed, wanted)), ...teardownSocklb(observed).break];
+        const ops = [...operationsOf(planSocklb(observed, wanted, true)), ...teardownSocklb(observed).break];
         expect(ops.map((op) => parseSocklbOp(JSON.parse(JSON.stringify(op))))).toEqual(ops);
       }),
     );

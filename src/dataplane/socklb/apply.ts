@@ -1,6 +1,7 @@
 import { setTimeout } from 'node:timers/promises';
 import type { ApplyReport, RefusedOp } from '../dataplane.ts';
 import { Batch, type Codes } from './batch.ts';
+import { endSockets } from './end-sockets.ts';
 import type { SocklbKernel, SocklbOutcome } from './kernel.ts';
 import {
   BACKEND_STATE,
@@ -77,6 +78,8 @@ function kindOf(op: SocklbOp | undefined): string | undefined {
 async function execute(ops: readonly SocklbOp[], kernel: SocklbKernel, signal: AbortSignal): Promise<Codes> {
   const writes = ops.filter(isWrite);
   if (writes.length > 0) return writeServices(writes, kernel, signal);
+  const ends = ops.filter((op) => op.op === 'endSockets');
+  if (ends.length > 0) return endSockets(ends, kernel, signal);
   const batch = new Batch(kernel, signal);
   await batch.delete(SERVICES, ops, (op) => (op.op === 'deleteSocketService' ? [op.frontend] : []));
   await batch.delete(SLOTS, ops, (op) =>

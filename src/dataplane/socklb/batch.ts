@@ -27,6 +27,11 @@ export class Batch<Op extends SocklbOp = SocklbOp> {
     if (answer.outcome === 'refused') this.#codes.set(op, answer.code);
   }
 
+  /** What the kernel has refused otherwise. */
+  refuse(ops: readonly Op[], code: string): void {
+    for (const op of ops) this.#codes.set(op, code);
+  }
+
   /** Writes the elements of all operations that are not refused yet, in order. */
   async update<Key, Value>(
     codec: MapCodec<Key, Value>,

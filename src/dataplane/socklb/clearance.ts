@@ -9,7 +9,7 @@ export function leavesOf(
   kept: ServiceRow['backends'],
   keepsTable: boolean,
 ): readonly LeftElement[] {
-  const { place, backends } = have;
+  const { place, backends, protocol } = have;
   if (!place) return [];
   const { id: serviceId, generation } = place;
   const slots = Array.from({ length: slotsIn(backends) }, (_, slot) => slot);
@@ -18,14 +18,19 @@ export function leavesOf(
     ...(slots.length > 0 ? [{ kind: 'slots', serviceId, generation, slots } as const] : []),
     ...(hasTable(have) && !keepsTable ? [{ kind: 'table', serviceId } as const] : []),
     ...left
-      .flatMap(({ id, address, port }) => (id === null ? [] : [{ id, endpoint: { address, port } }]))
+      .flatMap(({ id, address, port }) =>
+        id === null ? [] : [{ id, endpoint: { address, port, protocol } }],
+      )
       .sort((a, b) => a.id - b.id)
       .map((backend) => ({ kind: 'backend', ...backend, serviceId, isTerminating: false }) as const),
   ];
 }
 
-/** The operation that takes away what remains. */
-export function clearing(remain: Remain): SocklbChange {
+/**
+ * The operation that takes away what remains.
+ * @param endsSockets whether sockets that are connected to it are to be ended
+ */
+export function clearing(remain: Remain, endsSockets: boolean): SocklbChange {
   switch (remain.kind) {
     case 'entry':
       return { op: 'deleteSocketEntry', key: remain.key };
@@ -38,8 +43,11 @@ export function clearing(remain: Remain): SocklbChange {
       };
     case 'table':
       return { op: 'deleteSocketTable', serviceId: remain.serviceId };
-    case 'backend':
-      return { op: 'deleteSocketBackend', id: remain.id };
+    case 'backend': {
+      const { id, endpoint } = remain;
+      if (!endsSockets || endpoint?.protocol !== 'UDP') return { op: 'deleteSocketBackend', id };
+      return { op: 'endSockets', id, address: endpoint.address, port: endpoint.port };
+    }
     default:
       return unreachable(remain);
   }

@@ -1,5 +1,13 @@
 import type { MapDefinition, MapHandle, SocketPrograms } from './handles.ts';
-import type { BatchOutcome, ProgramState, SocklbKernel, SocklbOutcome } from './kernel.ts';
+import type {
+  BatchOutcome,
+  EndedSockets,
+  ProgramState,
+  SocketEnder,
+  SocketEnding,
+  SocklbKernel,
+  SocklbOutcome,
+} from './kernel.ts';
 import { MAP_SHAPES, type PackedElements, type SocketMap } from './layout.ts';
 import { PinnedPrograms, type SocketPlace } from './program.ts';
 
@@ -8,16 +16,31 @@ const NOTHING: PackedElements = { keys: new Uint8Array(0), values: new Uint8Arra
 /** A table that this process has made can be filled in place; it costs a descriptor. */
 const MOST_OPEN_TABLES = 256;
 
+const NO_ENDER: SocketEnder = {
+  ending: { outcome: 'unsupported', reason: 'there is nothing to end them with' },
+  endSockets: async () => ({ outcome: 'refused', code: 'EOPNOTSUPP' }),
+};
+
 /** The kernel's socket balancer over bpf(2). Maps are made by the first write; before it there is nothing to read. */
 export class BpfSocklbKernel implements SocklbKernel, Disposable {
   readonly #programs: SocketPrograms;
   readonly #pinned: PinnedPrograms;
   #maps: ReadonlyMap<string, MapHandle> | undefined;
   readonly #tables = new Map<number, MapHandle>();
+  readonly #ender: SocketEnder;
 
-  constructor(programs: SocketPrograms, place: SocketPlace) {
+  constructor(programs: SocketPrograms, place: SocketPlace, ender: SocketEnder = NO_ENDER) {
+    this.#ender = ender;
     this.#programs = programs;
     this.#pinned = new PinnedPrograms(programs, place);
+  }
+
+  get ending(): SocketEnding {
+    return this.#ender.ending;
+  }
+
+  async endSockets(targets: readonly EndedSockets[], signal: AbortSignal): Promise<SocklbOutcome> {
+    return this.#ender.endSockets(targets, signal);
   }
 
   async programs(signal: AbortSignal): Promise<ProgramState> {

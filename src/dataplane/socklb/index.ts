@@ -34,13 +34,14 @@ export function createSocklbDataplane(
   const frontendOf = memoisedFrontends(options);
   const memory = new SocklbMemory();
   const context = { kernel, memory, nowMs };
+  const endsSockets = kernel.ending.outcome !== 'unsupported';
   const apply = (ops: readonly SocklbOp[], signal: AbortSignal) =>
     applySocklb(ops, kernel, (op) => memory.acknowledge(op, nowMs()), signal);
   return {
     name: 'socklb',
-    project: (desired) => projectSocklb(desired, options, frontendOf),
+    project: (desired) => projectSocklb(desired, { ...options, ending: kernel.ending }, frontendOf),
     observe: (signal) => observeSocklb(context, signal),
-    plan: planSocklb,
+    plan: (observed, wanted) => planSocklb(observed, wanted, endsSockets),
     teardown: teardownSocklb,
     apply,
     reduce: reduceSocklb,
@@ -59,7 +60,7 @@ export function createSocklbDataplane(
       await pause(GRACE_MS);
       const nothing = { before: EMPTY_ROWS, wanted: EMPTY_ROWS, isDrainCheck: true };
       const rows = await observeSocklbChange(context, nothing, signal);
-      if (rows) await apply(planClearance(rows), signal);
+      if (rows) await apply(planClearance(rows, endsSockets), signal);
     },
   };
 }

@@ -1,3 +1,4 @@
+import type { IpAddress } from '../../model/address.ts';
 import type { PackedElements, SocketMap } from './layout.ts';
 
 /** Whether all programs of the socket balancer are attached, some of them, or none. */
@@ -16,11 +17,32 @@ export interface BatchOutcome {
   readonly code: string | null;
 }
 
+/** UDP sockets to end: those that have one of the cookies and are connected to the endpoint. */
+export interface EndedSockets {
+  readonly address: IpAddress;
+  /** Host order. */
+  readonly port: number;
+  /** The kernel's numbers of sockets; a socket may be gone, or connected elsewhere. */
+  readonly cookies: ReadonlySet<bigint>;
+}
+
+/** Whether sockets can be ended. `partly`: only those of the own network namespace. */
+export type SocketEnding =
+  | { readonly outcome: 'supported' }
+  | { readonly outcome: 'partly' | 'unsupported'; readonly reason: string };
+
+/** Ends sockets whose endpoint is gone: a connected UDP socket would never hear of it. */
+export interface SocketEnder {
+  readonly ending: SocketEnding;
+  /** A socket's owner hears an error once, and may connect anew. Sockets that are gone are as they should be. */
+  endSockets(targets: readonly EndedSockets[], signal: AbortSignal): Promise<SocklbOutcome>;
+}
+
 /**
  * The maps and programs of the socket balancer. Elements are packed as layout.ts has them. Methods reject where the
  * kernel can't be asked at all, or the signal is aborted.
  */
-export interface SocklbKernel {
+export interface SocklbKernel extends SocketEnder {
   programs(signal: AbortSignal): Promise<ProgramState>;
   /** Attaches the programs that are not, and replaces those of another version, without a gap. */
   attach(signal: AbortSignal): Promise<SocklbOutcome>;

@@ -8,7 +8,7 @@ import { addressFromBytes, type IpAddress, mappedBytes, parseIpAddress } from '.
  */
 
 /** The maps that are read and written element by element. */
-export type SocketMap = 'lb_cfg' | 'lb_svc' | 'lb_slot' | 'lb_backend';
+export type SocketMap = 'lb_cfg' | 'lb_svc' | 'lb_slot' | 'lb_backend' | 'lb_udp_conn';
 
 /** Sizes in bytes, and how many elements the kernel takes. */
 export interface MapShape {
@@ -22,6 +22,8 @@ export const MAP_SHAPES: { readonly [Name in SocketMap | 'lb_maglev']: MapShape 
   lb_svc: { keySize: 20, valueSize: 24, maxEntries: 65_536 },
   lb_slot: { keySize: 12, valueSize: 4, maxEntries: 131_072 },
   lb_backend: { keySize: 4, valueSize: 28, maxEntries: 65_536 },
+  // The least recently used give way.
+  lb_udp_conn: { keySize: 8, valueSize: 8, maxEntries: 16_384 },
   // Of the outer map; an inner one has MAGLEV_SIZE u32.
   lb_maglev: { keySize: 4, valueSize: 4, maxEntries: 4096 },
 };
@@ -87,6 +89,12 @@ export interface BackendElement extends FrontendKey {
   readonly serviceId: number;
   /** See {@link BACKEND_STATE}. */
   readonly state: number;
+}
+
+/** Value of lb_udp_conn, whose key is the cookie of a UDP socket that has connected; programs write it. */
+export interface ConnectionElement {
+  readonly backendId: number;
+  readonly serviceId: number;
 }
 
 /** Keys, or keys and values, of one map, one behind the other. */
@@ -155,6 +163,14 @@ export const BACKENDS: MapCodec<number, BackendElement> = {
     if (!endpoint || !isState) return undefined;
     return { ...endpoint, state, serviceId: word(view, at + 20), id: word(view, at + 24) };
   },
+};
+
+export const CONNECTIONS: MapCodec<bigint, ConnectionElement> = {
+  map: 'lb_udp_conn',
+  writeKey: (view, at, cookie) => view.setBigUint64(at, cookie, true),
+  writeValue: (view, at, { backendId, serviceId }) => setWords(view, at, [backendId, serviceId]),
+  readKey: (view, at) => view.getBigUint64(at, true),
+  readValue: (view, at) => ({ backendId: word(view, at), serviceId: word(view, at + 4) }),
 };
 
 /** Where the id of its Service lies in a value of lb_backend, whatever else the value says. */

@@ -48,6 +48,8 @@ export interface SocklbOps {
     readonly slots: readonly number[];
   };
   deleteSocketTable: { readonly serviceId: number };
+  /** Ends the UDP sockets that are connected to a backend, then deletes it. @property port host order */
+  endSockets: { readonly id: number; readonly address: IpAddress; readonly port: number };
   deleteSocketBackend: { readonly id: number };
   setSocketMode: SocketSwitch;
   addSocketPrograms: object;
@@ -82,6 +84,8 @@ function subjectOf(change: SocklbChange): Operation['subject'] {
       return `socket slots ${change.serviceId}/${change.generation}`;
     case 'deleteSocketTable':
       return `socket table ${change.serviceId}`;
+    case 'endSockets':
+      return `sockets of backend ${change.id}`;
     case 'deleteSocketBackend':
       return `socket backend ${change.id}`;
     case 'setSocketMode':

@@ -42,14 +42,18 @@ export class Draft {
     return operation(change, 'no longer wanted');
   }
 
-  /** What is left over and may go: slots before the backends they name. */
-  clearance(): readonly SocklbOp[] {
+  /** What is left over and may go: slots before the backends they name, and those together whose sockets are ended. */
+  clearance(endsSockets: boolean): readonly SocklbOp[] {
     const { remains, observedAtMs } = this.#observed;
-    return [...remains]
+    const ops = [...remains]
       .filter(([key, remain]) => isDue(remain, observedAtMs) && !this.#kept.has(key))
       .map(([, remain]) => remain)
       .sort(compareRemains)
-      .map((remain) => operation(clearing(remain), 'nothing leads to it any more', detailOf(remain)));
+      .map((remain) =>
+        operation(clearing(remain, endsSockets), 'nothing leads to it any more', detailOf(remain)),
+      );
+    const isEnd = ({ op }: SocklbOp) => op === 'endSockets';
+    return [...ops.filter((op) => !isEnd(op)), ...ops.filter(isEnd)];
   }
 
   #addition(want: ServiceRow): SocklbOp {

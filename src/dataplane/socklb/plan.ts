@@ -7,8 +7,9 @@ import { modeOf, type SocklbRows, sortedServices } from './rows.ts';
  * From observed to wanted rows. A frontend that changes gets a new generation of slots and leads to it at once; what
  * it led to before stays for a while, and goes by a later plan. Frontends are there before the switch is on, and the
  * switch is off before they go: then IPVS has every new connection, and open ones are nobody's business.
+ * @param endsSockets whether UDP sockets can be ended that are connected to an endpoint that goes
  */
-export function planSocklb(observed: SocklbRows, wanted: SocklbRows): Plan<SocklbOp> {
+export function planSocklb(observed: SocklbRows, wanted: SocklbRows, endsSockets = false): Plan<SocklbOp> {
   const draft = new Draft(observed);
   // Changes first, for they leave something that makes room for what is new.
   const [old, added] = [true, false].map((isThere) =>
@@ -23,14 +24,14 @@ export function planSocklb(observed: SocklbRows, wanted: SocklbRows): Plan<Sockl
   const programs = isOff || observed.programs === 'attached' ? [] : [addPrograms(observed)];
   return {
     make: isOff ? [...mode, ...make] : [...make, ...programs, ...mode],
-    break: [...unmake, ...draft.clearance()],
+    break: [...unmake, ...draft.clearance(endsSockets && !isOff)],
     conflicts: [],
   };
 }
 
-/** What is left over and may go, and nothing else. */
-export function planClearance(observed: SocklbRows): readonly SocklbOp[] {
-  return new Draft(observed).clearance();
+/** What is left over and may go, and nothing else. @param endsSockets as for {@link planSocklb} */
+export function planClearance(observed: SocklbRows, endsSockets = false): readonly SocklbOp[] {
+  return new Draft(observed).clearance(endsSockets && modeOf(observed.config.flags) !== 'off');
 }
 
 /** The maps are ours by name: they go with the programs, and with all that is in them. */

@@ -11,6 +11,7 @@ import {
   type VirtualServerKey,
 } from '../../model/virtual-server.ts';
 import type { Projection } from '../dataplane.ts';
+import type { SocketEnding } from './kernel.ts';
 import { MAP_SHAPES } from './layout.ts';
 import {
   type BackendRow,
@@ -48,6 +49,8 @@ export interface ProjectOptions {
   readonly excludeCIDRs: readonly Cidr[];
   /** Where NodePorts are served: `primary`, or ranges, of which none is all addresses. */
   readonly nodePortAddresses: 'primary' | readonly Cidr[];
+  /** Whether UDP sockets can be ended whose endpoint is gone. @default supported */
+  readonly ending?: SocketEnding;
   /** @default CAPACITY */
   readonly capacity?: SocketCapacity;
 }
@@ -95,6 +98,7 @@ export function projectSocklb(
       services.set(row.key, row);
     }
   }
+  refused.push(...endingRefusal(options.ending, services));
   return {
     rows: {
       ...EMPTY_ROWS,
@@ -108,6 +112,18 @@ export function projectSocklb(
 
 /** Not the Service, for which all is well: IPVS serves it. */
 const SUBJECT = 'socket load balancer';
+
+/** Nobody else tells the owner of a connected UDP socket that its endpoint is gone. */
+function endingRefusal(
+  ending: SocketEnding | undefined,
+  services: SocklbRows['services'],
+): readonly Rejected[] {
+  if (ending === undefined || ending.outcome === 'supported') return [];
+  if (![...services.values()].some(({ protocol }) => protocol === 'UDP')) return [];
+  const which = ending.outcome === 'partly' ? 'of other network namespaces ' : '';
+  const reason = `UDP sockets ${which}stay connected to an endpoint that is gone: ${ending.reason}`;
+  return [{ subject: SUBJECT, reason }];
+}
 
 /** What is used with one row more. */
 export function withRow(

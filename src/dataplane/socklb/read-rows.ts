@@ -188,9 +188,9 @@ function leftElements({ slots, backends, damaged, tables }: Elements, used: Used
       .map((serviceId): LeftElement => ({ kind: 'table', serviceId })),
     ...[...backends.values()]
       .filter(({ id }) => !used.backends.has(id))
-      .map(({ id, serviceId, address, port, state }): LeftElement => {
+      .map(({ id, serviceId, address, port, protocol, state }): LeftElement => {
         const isTerminating = state === BACKEND_STATE.terminating;
-        return { kind: 'backend', id, serviceId, endpoint: { address, port }, isTerminating };
+        return { kind: 'backend', id, serviceId, endpoint: { address, port, protocol }, isTerminating };
       }),
   ];
 }

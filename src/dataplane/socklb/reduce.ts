@@ -50,6 +50,7 @@ function effectsOn(draft: Draft): Executors<SocklbOps, void> {
     deleteSocketEntry: (op) => remain(remainsAfter(op)),
     deleteSocketSlots: (op) => remain(remainsAfter(op)),
     deleteSocketTable: (op) => remain(remainsAfter(op)),
+    endSockets: (op) => remain(remainsAfter(op)),
     deleteSocketBackend: (op) => remain(remainsAfter(op)),
     setSocketMode: ({ flags, udpFlowSeconds }) => {
       draft.rows = { ...draft.rows, config: { flags, udpFlowSeconds } };
@@ -76,9 +77,9 @@ export interface RemainsChange {
 export function remainsAfter(op: SocklbOp): RemainsChange {
   switch (op.op) {
     case 'addSocketService':
-      return remainsOfService(op.service, []);
+      return remainsOfService(op, []);
     case 'setSocketService':
-      return remainsOfService(op.service, op.leaves);
+      return remainsOfService(op, op.leaves);
     case 'deleteSocketService':
       return { gone: [], left: op.leaves };
     case 'deleteSocketEntry':
@@ -89,6 +90,7 @@ export function remainsAfter(op: SocklbOp): RemainsChange {
     }
     case 'deleteSocketTable':
       return { gone: [remainKey({ kind: 'table', serviceId: op.serviceId })], left: [] };
+    case 'endSockets':
     case 'deleteSocketBackend':
       return { gone: [`backend ${op.id}`], left: [] };
     default:
@@ -107,9 +109,10 @@ export function changeRemains(
 }
 
 function remainsOfService(
-  { id: serviceId, algorithm, backends }: PlannedService,
+  { frontend, service }: { readonly frontend: FrontendKey; readonly service: PlannedService },
   leaves: readonly LeftElement[],
 ): RemainsChange {
+  const { id: serviceId, algorithm, backends } = service;
   return {
     gone: [
       ...backends.filter(({ weight }) => weight > 0).map(({ id }) => `backend ${id}`),
@@ -124,7 +127,7 @@ function remainsOfService(
             kind: 'backend',
             id,
             serviceId,
-            endpoint: { address, port },
+            endpoint: { address, port, protocol: frontend.protocol },
             isTerminating: true,
           }),
         ),

@@ -15,6 +15,11 @@ function hintFor({ op }: SocklbOp, code: string): string {
     return 'its map is full; IPVS serves it, and the next sync tries again when what remains is gone';
   }
   if (code === 'ENOMEM') return 'the kernel has no memory for it; IPVS serves it';
+  if (op === 'endSockets') {
+    return code === 'EPERM'
+      ? 'run as root or with CAP_NET_ADMIN and CAP_SYS_ADMIN'
+      : 'sockets stay connected to an endpoint that is gone; the next sync tries again';
+  }
   if (code !== 'EPERM') return '';
   return op === 'addSocketPrograms'
     ? 'run as root or with CAP_BPF and CAP_NET_ADMIN; or somebody else has programs on this cgroup that stand alone'

@@ -1,6 +1,7 @@
 import type { IpAddress } from '../../model/address.ts';
 import { unreachable } from '../../model/brand.ts';
 import { formatEndpoint } from '../../model/virtual-server.ts';
+import type { FrontendKey } from './layout.ts';
 
 /** An element, or the slots of a generation, that nothing leads to any more. */
 export type LeftElement =
@@ -9,7 +10,7 @@ export type LeftElement =
       readonly id: number;
       readonly serviceId: number;
       /** null where the element is damaged. */
-      readonly endpoint: { readonly address: IpAddress; readonly port: number } | null;
+      readonly endpoint: FrontendKey | null;
       /** Whether it takes no new connections, as one of weight 0. */
       readonly isTerminating: boolean;
     }

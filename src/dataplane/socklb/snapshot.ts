@@ -5,6 +5,7 @@ import {
   type VirtualServerKey,
 } from '../../model/virtual-server.ts';
 import type { Snapshot, SnapshotSocket, SnapshotSockets } from '../../snapshot/snapshot.ts';
+import type { FrontendKey } from './layout.ts';
 import { type Remain, remainKey } from './remains.ts';
 import {
   type BackendRow,
@@ -46,7 +47,7 @@ export function fromSnapshot({ sockets }: SocketsOfSnapshot, wanted: SocklbRows)
     for (const server of socket.realServers) {
       lastBackendId += 1;
       if (server.weight > 0) backends.set(realServerKey(server), { ...server, id: lastBackendId });
-      else remains.push(terminatingRemain(server, lastBackendId, i + 1));
+      else remains.push(terminatingRemain({ ...server, protocol }, lastBackendId, i + 1));
     }
     const frontend = { address, port, protocol };
     const place = { id: i + 1, generation: 1 };
@@ -82,13 +83,9 @@ function terminatingBackends({ remains }: SocklbRows): readonly Terminating[] {
     .filter(({ isTerminating }) => isTerminating);
 }
 
-function terminatingRemain(
-  server: SnapshotSocket['realServers'][number],
-  id: number,
-  serviceId: number,
-): Remain {
-  const { address, port } = server;
-  return { kind: 'backend', id, serviceId, endpoint: { address, port }, isTerminating: true, sinceMs: 0 };
+function terminatingRemain({ address, port, protocol }: FrontendKey, id: number, serviceId: number): Remain {
+  const endpoint = { address, port, protocol };
+  return { kind: 'backend', id, serviceId, endpoint, isTerminating: true, sinceMs: 0 };
 }
 
 function socketOf(row: ServiceRow, terminating: readonly Terminating[]): SnapshotSocket {

@@ -80,6 +80,33 @@ export const PLAN_CASES: readonly PlanCase[] = [
     ],
   },
   {
+    name: 'ends sockets that are connected to UDP endpoints, behind all that is only deleted',
+    world: justAfter(
+      50,
+      [`${DNS} random ${A} ${B}`, `${WEB} random ${A} ${B}`],
+      [`${DNS} random ${B}`, `${WEB} random ${B}`],
+    ),
+    wanted: wantedOf([`${DNS} random ${B}`, `${WEB} random ${B}`]),
+    break: [
+      'deleteSocketSlots socket slots 1/1: 2 slots',
+      'deleteSocketSlots socket slots 2/1: 2 slots',
+      `deleteSocketBackend socket backend 3: ${A}`,
+      `endSockets sockets of backend 1: ${A}`,
+    ],
+  },
+  {
+    name: 'leaves sockets alone where it is switched off, for their endpoints are there still',
+    world: async () => {
+      const world = await after([`${DNS} random ${A}`])();
+      await world.sync(wantedOf([], 'off'));
+      await world.observe();
+      world.nowMs += 50;
+      return world;
+    },
+    wanted: wantedOf([], 'off'),
+    break: ['deleteSocketSlots socket slots 1/1: 1 slots', `deleteSocketBackend socket backend 1: ${A}`],
+  },
+  {
     name: 'gives an endpoint that comes back its backend back, and keeps the table it needs again',
     world: justAfter(50, [`${WEB} maglev ${A} ${B}`], [`${WEB} random ${B}`]),
     wanted: wantedOf([`${WEB} maglev ${A} ${B}`]),

@@ -10,7 +10,7 @@ const WEB = 'TCP 10.96.0.50:80';
 
 describe('planSocklb()', () => {
   it.each(PLAN_CASES)('$name', async ({ world, wanted, make = [], break: unmake = [] }) => {
-    const plan = planSocklb(await (await world()).observe(), wanted);
+    const plan = planSocklb(await (await world()).observe(), wanted, true);
     expect(linesOf(plan.make)).toEqual(make);
     expect(linesOf(plan.break)).toEqual(unmake);
   });

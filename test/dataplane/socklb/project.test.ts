@@ -55,6 +55,18 @@ describe('projectSocklb()', () => {
     expect(lines).toEqual(['TCP 10.96.0.50:80 random']);
   });
 
+  it.each([
+    { outcome: 'unsupported', which: '' },
+    { outcome: 'partly', which: 'of other network namespaces ' },
+  ] as const)('says once that UDP sockets $which stay with endpoints that are gone', ({ outcome, which }) => {
+    const ending = { outcome, reason: 'EPERM' };
+    const told = `UDP sockets ${which}stay connected to an endpoint that is gone: EPERM`;
+    expect(linesOf(changed({ protocol: 'UDP' }), { ending }).refused).toEqual([told]);
+    expect(linesOf(desired(), { ending }).refused).toEqual([]);
+    expect(linesOf(changed({ protocol: 'UDP' }), { ending: { outcome: 'supported' } }).refused).toEqual([]);
+    expect(linesOf(changed({ protocol: 'UDP' }), { ending, mode: 'off' }).refused).toEqual([]);
+  });
+
   it('keeps an endpoint of weight 0 for what it has', () => {
     const [server] = desired().virtualServers.values();
     const [first, ...rest] = server?.realServers ?? [];
