@@ -38,7 +38,7 @@ function run(...flags: string[]): Promise<Output> {
   return ended;
 }
 
-const said = (text: string) => vi.waitFor(() => expect(cli.err).toContain(text));
+const said = (text: string) => vi.waitFor(() => expect(cli.err).toContain(text), 10_000);
 const writes = () => [cli.ipvs.writes, cli.links.changes.length, cli.ledger.writes];
 
 /** A port that nobody has had since. */
@@ -120,9 +120,9 @@ describe('run', () => {
     cli.file('all.json', [balanced, slice({ endpoints: [A, B] })]);
     void run();
     const status = async () => (await fetch(`http://127.0.0.1:${port}/`)).status;
-    await vi.waitFor(async () => expect(await status()).toBe(200));
+    await vi.waitFor(async () => expect(await status()).toBe(200), 10_000);
     cli.file('all.json', [balanced, slice({ endpoints: [B] })]);
-    await vi.waitFor(async () => expect(await status()).toBe(503));
+    await vi.waitFor(async () => expect(await status()).toBe(503), 10_000);
     stop.abort();
     await ended;
     await expect(status()).rejects.toThrow();

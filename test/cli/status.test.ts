@@ -55,7 +55,7 @@ async function printed(verb: Verb, given: Record<string, string> = {}, ...args: 
 /** Until the daemon listens. */
 const serve = async () => {
   await server.rebind({ path: socket });
-  await vi.waitFor(() => printed(statusVerb));
+  await vi.waitFor(() => printed(statusVerb), 10_000);
 };
 
 describe('status', () => {

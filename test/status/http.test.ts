@@ -53,7 +53,7 @@ function get(port: number, options: { method?: string; path?: string; host?: str
 
 /** Answered in the end: listening takes a turn of the event loop or two. */
 const answered = (port: number, status: number, options = {}) =>
-  vi.waitFor(async () => expect(await get(port, options)).toMatchObject({ status }));
+  vi.waitFor(async () => expect(await get(port, options)).toMatchObject({ status }), 10_000);
 
 describe('HealthCheckPorts', () => {
   test('update() answers any path, for GET and HEAD', async () => {
@@ -107,7 +107,7 @@ describe('HealthCheckPorts', () => {
     const holder = createServer().listen(port, '127.0.0.1');
     await once(holder, 'listening');
     update([check(port)]);
-    await vi.waitFor(() => expect(ports.failures()).toHaveLength(1));
+    await vi.waitFor(() => expect(ports.failures()).toHaveLength(1), 10_000);
     const message = `Cannot listen: health check node port ${port} of 127.0.0.1 (Service web/front): EADDRINUSE: another program has the port (ss -ltnp shows which)`;
     expect(ports.failures()).toEqual([{ service: 'web/front', port, message }]);
     update([check(port)]);
@@ -134,7 +134,7 @@ describe('HealthCheckPorts', () => {
     await once(holder, 'listening');
     update([check(port), check(taken, 1, 'web/other')]);
     await answered(port, 200);
-    await vi.waitFor(() => expect(ports.failures()).toHaveLength(1));
+    await vi.waitFor(() => expect(ports.failures()).toHaveLength(1), 10_000);
     await ports[Symbol.asyncDispose]();
     holder.close();
     await once(holder, 'close');

@@ -30,7 +30,10 @@ afterEach(async () => {
 async function serve(routes: Routes): Promise<void> {
   server = new StatusServer('local questions', routes, OPTIONS);
   await server.rebind({ path });
-  await vi.waitFor(() => ask('GET', '/').catch((error: Error) => expect(error.message).toContain('404')));
+  await vi.waitFor(
+    () => ask('GET', '/').catch((error: Error) => expect(error.message).toContain('404')),
+    10_000,
+  );
 }
 
 const ask = (method: 'GET' | 'POST', at: string) => askDaemon(path, method, at, never);

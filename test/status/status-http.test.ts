@@ -59,7 +59,10 @@ function ask(place: ListenPlace, path: string, method = 'GET') {
 
 const local = async (): Promise<ListenPlace> => ({ host: '127.0.0.1', port: await freePort() });
 const answered = (place: ListenPlace) =>
-  vi.waitFor(async () => expect(await ask(place, '/proxyMode')).toMatchObject({ status: 200, body: 'ipvs' }));
+  vi.waitFor(
+    async () => expect(await ask(place, '/proxyMode')).toMatchObject({ status: 200, body: 'ipvs' }),
+    10_000,
+  );
 
 describe('StatusServer', () => {
   test('answers by method and path, with a query, and HEAD as GET', async () => {
@@ -127,7 +130,7 @@ describe('StatusServer', () => {
     const holder = createServer().listen(place.port, '127.0.0.1');
     await once(holder, 'listening');
     await server.rebind(place);
-    await vi.waitFor(() => expect(server.failure()).toBeDefined());
+    await vi.waitFor(() => expect(server.failure()).toBeDefined(), 10_000);
     await new Promise((resolve) => setTimeout(resolve, 50));
     const at = `status at 127.0.0.1:${place.port}`;
     expect(said).toEqual([
@@ -166,13 +169,16 @@ describe('StatusServer on a unix socket', () => {
     await other.rebind({ path });
     await answered({ path });
     await server.rebind({ path });
-    await vi.waitFor(() => expect(server.failure()).toMatch(/taken\.sock: EADDRINUSE: another svcplane/));
+    await vi.waitFor(
+      () => expect(server.failure()).toMatch(/taken\.sock: EADDRINUSE: another svcplane/),
+      10_000,
+    );
     await other[Symbol.asyncDispose]();
-    await vi.waitFor(() => expect(server.failure()).toBeUndefined());
+    await vi.waitFor(() => expect(server.failure()).toBeUndefined(), 10_000);
     const file = join(directory, 'file');
     writeFileSync(file, 'mine');
     await server.rebind({ path: file });
-    await vi.waitFor(() => expect(server.failure()).toMatch(/file: EADDRINUSE/));
+    await vi.waitFor(() => expect(server.failure()).toMatch(/file: EADDRINUSE/), 10_000);
     expect(statSync(file).size).toBe(4);
   });
 });
