@@ -24,6 +24,9 @@ const AF_INET6 = 10;
 /** A machine may have ten thousand processes: yield after so many that were looked at. */
 const CANDIDATES_PER_TURN = 256;
 
+/** The kernel ends a socket within send: so many are a few milliseconds. */
+const ENDS_PER_TURN = 256;
+
 const OK: SocklbOutcome = { outcome: 'ok' };
 
 /** Ends UDP sockets by sock_diag, namespace by namespace; the event loop runs between them. */
@@ -103,7 +106,8 @@ class Search {
     for (const family of this.#families) {
       const listed = await client.list(family, this.#port, ({ cookie }) => this.#destinations.has(cookie));
       if (listed.outcome !== 'ok') return refusal(listed);
-      for (const socket of listed.row) {
+      for (const [i, socket] of listed.row.entries()) {
+        if (i % ENDS_PER_TURN === ENDS_PER_TURN - 1) await setImmediate();
         const isSought = this.#destinations.get(socket.cookie) === destinationOf(socket);
         const answer = isSought ? client.end(socket) : OK;
         if (answer.outcome !== 'ok') outcome = refusal(answer);

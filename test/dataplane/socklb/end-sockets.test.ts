@@ -1,8 +1,9 @@
 import { beforeEach, describe, expect, it } from 'vitest';
+import { createSocklbDataplane } from '../../../src/dataplane/socklb/index.ts';
 import { CONNECTIONS, packElements } from '../../../src/dataplane/socklb/layout.ts';
 import type { SocklbOp } from '../../../src/dataplane/socklb/ops.ts';
 import type { SocklbRows } from '../../../src/dataplane/socklb/rows.ts';
-import { NEVER, SocklbWorld, wantedOf } from './build.ts';
+import { NEVER, OPTIONS, SocklbWorld, wantedOf } from './build.ts';
 
 const DNS = 'UDP 10.96.0.10:53';
 const BOTH = wantedOf([`${DNS} random 10.0.0.3:53 10.0.0.4:53`]);
@@ -50,6 +51,14 @@ describe('endSockets', () => {
     expect(open()).toEqual([8n, 10n, 11n]);
     expect([noted(), world.kernel.elements('lb_backend').size]).toEqual([1, 1]);
     expect(await world.sync(ONE)).toEqual([]);
+  });
+
+  it('is what finish() does, for a process that makes no further sync', async () => {
+    const realTime = createSocklbDataplane({ kernel: world.kernel, nowMs: Date.now }, OPTIONS);
+    const { make } = realTime.plan(await realTime.observe(NEVER), ONE);
+    await realTime.apply(make, NEVER);
+    await realTime.finish(NEVER);
+    expect(open()).toEqual([8n, 10n, 11n]);
   });
 
   it('asks nobody where no socket is noted', async () => {
