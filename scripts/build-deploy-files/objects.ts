@@ -165,6 +165,8 @@ function podSpec(): Mapping {
       hostDirectory('state', '/var/lib/svcplane', 'DirectoryOrCreate'),
       hostDirectory('run', '/run/svcplane', 'DirectoryOrCreate'),
       hostDirectory('modules', '/lib/modules', ''),
+      hostDirectory('bpf', '/sys/fs/bpf', ''),
+      hostDirectory('cgroup', '/sys/fs/cgroup', ''),
     ],
   };
 }
@@ -196,7 +198,7 @@ function container(): Mapping {
       runAsUser: 0,
       readOnlyRootFilesystem: true,
       allowPrivilegeEscalation: false,
-      capabilities: { drop: ['ALL'], add: ['NET_ADMIN'] },
+      capabilities: { drop: ['ALL'], add: ['NET_ADMIN', 'BPF'] },
       seccompProfile: { type: 'RuntimeDefault' },
     },
     volumeMounts: [
@@ -204,6 +206,8 @@ function container(): Mapping {
       { name: 'state', mountPath: '/var/lib/svcplane' },
       { name: 'run', mountPath: '/run/svcplane' },
       { name: 'modules', mountPath: '/lib/modules', readOnly: true },
+      { name: 'bpf', mountPath: '/sys/fs/bpf' },
+      { name: 'cgroup', mountPath: '/sys/fs/cgroup', readOnly: true },
     ],
   };
 }

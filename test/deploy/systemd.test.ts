@@ -3,6 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { readContainers } from './daemon-set.ts';
 
 const UNIT = readFileSync(join(import.meta.dirname, '../../deploy/systemd/svcplane.service'), 'utf8');
 
@@ -28,6 +29,9 @@ describe('svcplane.service', () => {
   });
 
   it('keeps of root what the DaemonSet keeps', () => {
-    expect(UNIT).toContain('\nCapabilityBoundingSet=CAP_NET_ADMIN\n');
+    const kept = readContainers().svcplane.securityContext.capabilities?.add.map((name) => `CAP_${name}`);
+    expect(UNIT).toContain(`\nCapabilityBoundingSet=${kept?.join(' ')}\n`);
+    // Systemd has bpf(2) in no group that a service is given.
+    expect(UNIT).toMatch(/^SystemCallFilter=.*\bbpf\b/m);
   });
 });

@@ -13,7 +13,7 @@ const image = spawnSync(join(ROOT, 'scripts/image-root'), ['--if-cached'], {
   encoding: 'utf8',
 }).stdout.trim();
 /** @see include/uapi/linux/capability.h */
-const CAPABILITIES: Readonly<Record<string, number>> = { NET_ADMIN: 12 };
+const CAPABILITIES: Readonly<Record<string, number>> = { NET_ADMIN: 12, BPF: 39 };
 
 /** The directory with the files of the image. */
 export function imageRoot(): string {
@@ -105,6 +105,8 @@ export class ImageNode implements Disposable {
       state: this.#state,
       run: this.#state,
       modules: '/lib/modules',
+      bpf: '/sys/fs/bpf',
+      cgroup: '/sys/fs/cgroup',
     };
     const ofDaemonSet = volumeMounts.map(({ name, mountPath, readOnly }) => ({
       source: sources[name] ?? name,
