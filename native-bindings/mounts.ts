@@ -21,6 +21,11 @@ export interface Cgroup2Mount {
    * In a container it is mostly the container's own cgroup.
    */
   readonly isHostRoot: boolean;
+  /**
+   * Whether its top lies above the root of this process's cgroup namespace: a mount from outside, as a container gets it
+   * by a bind mount.
+   */
+  readonly isHandedIn: boolean;
 }
 
 /** The file systems of the socket balancer that we mount where they are missing. */
@@ -57,9 +62,10 @@ export function probeBpffs(path: string): Probe {
  * @throws Error if the mount table cannot be read
  */
 export function findCgroup2Mounts(): readonly Cgroup2Mount[] {
-  const mounts = cgroup2Paths(readFileSync(MOUNT_TABLE, 'utf8')).map((path) => ({
+  const mounts = cgroup2Entries(readFileSync(MOUNT_TABLE, 'utf8')).map(({ path, top }) => ({
     path,
     isHostRoot: statSync(path).ino === ROOT_CGROUP_INODE,
+    isHandedIn: /^(\/\.\.)+$/.test(top),
   }));
   return mounts.toSorted((a, b) => Number(b.isHostRoot) - Number(a.isHostRoot));
 }
@@ -77,14 +83,18 @@ export function probeHostCgroup(): Probe {
 }
 
 /**
- * Mount points of type cgroup2 in a mount table.
- * @see Documentation/filesystems/proc.rst, section 3.5
+ * Mounts of type cgroup2 in a mount table: where they are, and which cgroup is at their top, seen from the root of the
+ * reader's cgroup namespace.
+ * @see Documentation/filesystems/proc.rst, section 3.5; cgroup_namespaces(7)
  */
-export function cgroup2Paths(mountTable: string): readonly string[] {
+export function cgroup2Entries(
+  mountTable: string,
+): readonly { readonly path: string; readonly top: string }[] {
   return mountTable.split('\n').flatMap((line) => {
     // Optional fields end with a lone hyphen, and the type of the file system comes behind it.
     const [left = '', right = ''] = line.split(' - ');
-    return right.startsWith('cgroup2 ') ? [withoutEscapes(left.split(' ')[4] ?? '')] : [];
+    const [, , , top = '', path = ''] = left.split(' ').map(withoutEscapes);
+    return right.startsWith('cgroup2 ') ? [{ path, top }] : [];
   });
 }
 

@@ -9,9 +9,11 @@ import {
 } from './dataplane/addresses/snapshot.ts';
 import type { Dataplane } from './dataplane/dataplane.ts';
 import { createIpvsDataplane, type IpvsResources } from './dataplane/ipvs/index.ts';
+import type { IpvsKernel } from './dataplane/ipvs/kernel.ts';
 import type { IpvsOp } from './dataplane/ipvs/ops.ts';
 import type { IpvsRows } from './dataplane/ipvs/rows.ts';
 import { rowsFromSnapshot, snapshotVirtualServers } from './dataplane/ipvs/snapshot.ts';
+import { EMPTY_LEDGER, type LedgerAccess } from './dataplane/ledger.ts';
 import { createNftablesDataplane } from './dataplane/nftables/index.ts';
 import type { NftablesKernel } from './dataplane/nftables/kernel.ts';
 import type { NftablesOp } from './dataplane/nftables/ops.ts';
@@ -20,6 +22,7 @@ import {
   fromSnapshot as nftablesFromSnapshot,
   toSnapshot as nftablesToSnapshot,
 } from './dataplane/nftables/snapshot.ts';
+import { createAbsentSocklb } from './dataplane/socklb/absent.ts';
 import { createSocklbDataplane, type SocklbDataplane } from './dataplane/socklb/index.ts';
 import type { SocklbKernel } from './dataplane/socklb/kernel.ts';
 import {
@@ -39,6 +42,8 @@ export interface Resources extends IpvsResources {
   readonly nftables: NftablesKernel;
   /** Without it sockets are left alone: as where the kernel has no BPF. */
   readonly sockets?: SocklbKernel | undefined;
+  /** Why there are none although they are wanted. */
+  readonly socketRefusal?: string | undefined;
 }
 
 export interface Dataplanes {
@@ -61,26 +66,71 @@ export function assembleDataplanes(config: Config, resources: Resources): Datapl
   );
   const ipvs = createIpvsDataplane(resources, { ...config, ipv6: true, defaultScheduler: config.scheduler });
   const addresses = addressesDataplane(resources.links, resources.ledger, config);
-  const socklb = resources.sockets && socketDataplane(config, resources.sockets, resources.nowMs);
+  const { sockets, socketRefusal } = resources;
+  const socklb = sockets && socketDataplane(config, sockets, resources.nowMs);
+  const absent = socketRefusal === undefined ? undefined : createAbsentSocklb(socketRefusal);
+  const last = [...(socklb ? [stageOf(socklb)] : []), ...(absent ? [stageOf(absent)] : [])];
+  const lastScoped = [...(socklb ? [scopedStageOf(socklb)] : []), ...(absent ? [scopedStageOf(absent)] : [])];
   // Rules before servers, servers before their address is local; sockets last, for they go past all of it.
   return {
     nftables,
     ipvs,
     addresses,
     socklb,
-    stages: [stageOf(nftables), stageOf(ipvs), stageOf(addresses), ...(socklb ? [stageOf(socklb)] : [])],
-    scopedStages: [
-      scopedStageOf(nftables),
-      scopedStageOf(ipvs),
-      scopedStageOf(addresses),
-      ...(socklb ? [scopedStageOf(socklb)] : []),
-    ],
+    stages: [stageOf(nftables), stageOf(ipvs), stageOf(addresses), ...last],
+    scopedStages: [scopedStageOf(nftables), scopedStageOf(ipvs), scopedStageOf(addresses), ...lastScoped],
   };
 }
 
 function socketDataplane(config: Config, kernel: SocklbKernel, nowMs: () => number): SocklbDataplane {
   const { mode } = config.socketLoadBalancer;
   return createSocklbDataplane({ kernel, nowMs }, { ...config, mode: mode === 'auto' ? 'on' : mode });
+}
+
+/**
+ * Dataplanes that can project and plan, and have no kernel to observe or change. Sockets are among them where the
+ * configuration says so: what `auto` comes to, only a node can tell.
+ * @param links never asked
+ */
+export function assembleUnconnected(config: Config, links: LinkKernel, nowMs: () => number): Dataplanes {
+  const kernel: IpvsKernel = { dump: noKernel, read: noKernel, has: noKernel, execute: noKernel };
+  const nftables: NftablesKernel = { list: noKernel, run: noKernel };
+  const ledger: LedgerAccess = { read: () => EMPTY_LEDGER, update: () => undefined, check: () => undefined };
+  const isWanted = ['on', 'hostOnly'].includes(config.socketLoadBalancer.mode);
+  const sockets = isWanted ? NO_SOCKETS : undefined;
+  return assembleDataplanes(config, { kernel, links, nftables, ledger, sockets, nowMs });
+}
+
+const NO_SOCKETS: SocklbKernel = {
+  ending: { outcome: 'supported' },
+  endSockets: noKernel,
+  programs: noKernel,
+  attach: noKernel,
+  remove: noKernel,
+  readAll: noKernel,
+  lookUp: noKernel,
+  update: noKernel,
+  delete: noKernel,
+  tables: noKernel,
+  setTable: noKernel,
+  deleteTable: noKernel,
+  statistics: noKernel,
+};
+
+function noKernel(): never {
+  throw new Error('No kernel is looked at here');
+}
+
+/** How many of the virtual servers sockets are connected past, and how many all go through IPVS. */
+export function countSocketFrontends(
+  { socklb }: Pick<Dataplanes, 'socklb'>,
+  desired: DesiredState | undefined,
+): { readonly served: number; readonly left: number } {
+  if (!desired) return { served: 0, left: 0 };
+  const rows = socklb?.project(desired).rows.services;
+  const keys = [...desired.virtualServers.keys()];
+  const served = rows ? keys.filter((key) => rows.has(key)).length : 0;
+  return { served, left: keys.length - served };
 }
 
 /** What `snapshot` records as the state of every dataplane; it records no sysctls, which count as right. */

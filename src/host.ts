@@ -2,7 +2,7 @@ import { accessSync, constants, existsSync, readdirSync, readFileSync } from 'no
 import { readFile } from 'node:fs/promises';
 import { release } from 'node:os';
 import { dirname, join } from 'node:path';
-import type { Ability } from './cli/doctor.ts';
+import type { Ability } from './cli/finding.ts';
 
 /**
  * Whether a kernel module is there to be loaded or built in, by the lists that depmod writes.

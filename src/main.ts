@@ -3,9 +3,11 @@ import { hostname, release } from 'node:os';
 import type { NetlinkSocket } from '../native-bindings/netlink-socket.ts';
 import {
   assembleDataplanes,
-  type Dataplanes,
+  assembleUnconnected,
+  countSocketFrontends,
   observeSnapshot,
   projectSnapshot,
+  type Resources,
   recordedStates,
   traceRows,
 } from './assembly.ts';
@@ -21,15 +23,13 @@ import { nodeAddressesOf } from './dataplane/addresses/rows.ts';
 import { NOTICE_GROUPS, watchLinks } from './dataplane/addresses/watch.ts';
 import { NetlinkIpvsKernel } from './dataplane/ipvs/client.ts';
 import { NetlinkFlowKernel } from './dataplane/ipvs/flow-client.ts';
-import type { IpvsKernel } from './dataplane/ipvs/kernel.ts';
 import { readSysctlFile } from './dataplane/ipvs/observe.ts';
 import { readTraffic } from './dataplane/ipvs/statistics.ts';
 import { IPV6_SYSCTLS, SYSCTLS } from './dataplane/ipvs/sysctls.ts';
-import { disowned, EMPTY_LEDGER, type Ledger, type LedgerAccess } from './dataplane/ledger.ts';
+import { disowned, type Ledger } from './dataplane/ledger.ts';
 import { lockNode, openLedgerStore } from './dataplane/ledger-store.ts';
 import { LibraryNftablesKernel } from './dataplane/nftables/client.ts';
 import { forwardDrops } from './dataplane/nftables/forward-policy.ts';
-import type { NftablesKernel } from './dataplane/nftables/kernel.ts';
 import {
   directoryAbility,
   missingModules,
@@ -46,7 +46,7 @@ import { GenlClient } from './netlink/client.ts';
 import { ConntrackClient } from './netlink/conntrack-client.ts';
 import { decodeInfo, getInfo } from './netlink/ipvs-messages.ts';
 import { FamilyNotFoundError, NetlinkRequestError } from './netlink/results.ts';
-import { openSockets, type SocketBindings } from './socket-host.ts';
+import { inspectSockets, NodeSockets, type SocketBindings } from './socket-host.ts';
 import { drainCheckMs } from './sync/drain-check.ts';
 import { observeStages } from './sync/sync-once.ts';
 
@@ -69,10 +69,9 @@ async function openNode(config: Config, access: 'read' | 'write'): Promise<NodeA
   const ledger = openLedgerStore(config.stateDirectory);
   const kernel = new NetlinkIpvsKernel(client, missingSchedulers());
   const flows = new NetlinkFlowKernel(tracking);
-  const sockets = await openSockets(config.socketLoadBalancer, loadSocketBindings);
-  if (sockets) resources.use(sockets);
-  const outside = { kernel, flows, links, nftables, ledger, sockets, nowMs: Date.now };
-  let wired = { config, dataplanes: assembleDataplanes(config, outside) };
+  const sockets = resources.use(await NodeSockets.open(config.socketLoadBalancer, loadSocketBindings));
+  const outside = { kernel, flows, links, nftables, ledger, nowMs: Date.now };
+  let wired = wire(config, outside, sockets);
   // A process that makes no further sync leaves nothing over.
   if (access === 'write') resources.defer(() => wired.dataplanes.socklb?.finish(interrupted.signal));
   const kept = resources.move();
@@ -83,9 +82,11 @@ async function openNode(config: Config, access: 'read' | 'write'): Promise<NodeA
     get scopedStages() {
       return wired.dataplanes.scopedStages;
     },
-    configure: (changed) => {
-      wired = { config: changed, dataplanes: assembleDataplanes(changed, outside) };
+    configure: async (changed) => {
+      await sockets.configure(changed.socketLoadBalancer);
+      wired = wire(changed, outside, sockets);
     },
+    sockets: (desired) => ({ ...sockets.state(), ...countSocketFrontends(wired.dataplanes, desired) }),
     notes: ledger.notes,
     hostAddresses: async (signal) => nodeAddressesOf(await wired.dataplanes.addresses.observe(signal)),
     snapshot: (node, signal) => observeSnapshot(wired.dataplanes, node, signal),
@@ -106,6 +107,12 @@ async function openNode(config: Config, access: 'read' | 'write'): Promise<NodeA
     ipvsInfo: async () => readInfo(client),
     [Symbol.asyncDispose]: () => kept.disposeAsync(),
   };
+}
+
+/** What sockets are balanced with may change with the configuration. */
+function wire(config: Config, outside: Resources, { kernel, refusal }: NodeSockets) {
+  const resources = { ...outside, sockets: kernel, socketRefusal: refusal };
+  return { config, dataplanes: assembleDataplanes(config, resources) };
 }
 
 /** Loaded where sockets may be balanced: nobody else needs them. */
@@ -187,17 +194,7 @@ function readInfo(client: GenlClient): { version: string; connectionTableSize: n
   };
 }
 
-/** Dataplanes that can project and plan, and have no kernel to observe or change. */
-function unconnected(config: Config): Dataplanes {
-  const kernel: IpvsKernel = { dump: noKernel, read: noKernel, has: noKernel, execute: noKernel };
-  const nftables: NftablesKernel = { list: noKernel, run: noKernel };
-  const ledger: LedgerAccess = { read: () => EMPTY_LEDGER, update: () => undefined, check: () => undefined };
-  return assembleDataplanes(config, { kernel, links: openLinkKernel(), nftables, ledger, nowMs: Date.now });
-}
-
-function noKernel(): never {
-  throw new Error('No kernel is looked at here');
-}
+const unconnected = (config: Config) => assembleUnconnected(config, openLinkKernel(), Date.now);
 
 async function inspectHost(config: Config): Promise<HostReport> {
   const { probeCapability, probeGenericNetlinkFamily, probeWritable } = await import(
@@ -219,6 +216,7 @@ async function inspectHost(config: Config): Promise<HostReport> {
     links: links.map(({ name }) => name),
     ...(await inspectRows(config)),
     clusterIPs: config.clusterIPs,
+    sockets: await inspectSockets(config.socketLoadBalancer, loadSocketBindings),
     ledgerNotes: ledgerNotes(config.stateDirectory),
   };
 }

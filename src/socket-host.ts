@@ -5,11 +5,18 @@ import type { SocketEnding } from './dataplane/socklb/kernel.ts';
 import {
   type Ability,
   BPFFS,
+  type CgroupMount,
   choosePlace,
+  findCgroup,
+  type NamedAbility,
   PIN_DIRECTORY,
+  type SocketChoice,
   type SocketSettings,
+  type SocketSurroundings,
+  whyUnasked,
 } from './dataplane/socklb/place.ts';
 import { NamespaceSockets } from './dataplane/socklb/sockets-client.ts';
+import { socketEvents } from './dataplane/socklb/statistics.ts';
 import type { Transport } from './netlink/transport.ts';
 
 /** What sockets are ended with. */
@@ -24,7 +31,7 @@ export interface EndingBindings {
 /** The modules of bpf(2), and what they find out about a kernel. */
 export interface SocketBindings extends BpfModules, EndingBindings {
   readSocklbObject(build: 'socklb' | 'socklb-no-retval'): BoundObject;
-  findCgroup2Mounts(): readonly { readonly path: string; readonly isHostRoot: boolean }[];
+  findCgroup2Mounts(): readonly CgroupMount[];
   probeBpffs(path: string): Ability;
   probeBpf(): Ability;
   probeSockAddrPrograms(): Ability;
@@ -38,36 +45,83 @@ export interface SocketBindings extends BpfModules, EndingBindings {
   readonly BPF_F_ALLOW_MULTI: number;
 }
 
-/**
- * The socket balancer of this node.
- * @param load loads the bindings, which takes a while
- * @returns undefined where sockets are left alone
- * @throws Error where it is told to be on and can't
- */
-export async function openSockets(
-  settings: SocketSettings,
-  load: () => Promise<SocketBindings>,
-): Promise<BpfSocklbKernel | undefined> {
-  const hasPins = () => existsSync(PIN_DIRECTORY);
-  // Most who have nothing to do with it are told so without the bindings.
-  if (settings.mode === 'auto' ? !isInHostNetwork() : settings.mode === 'off' && !hasPins()) return undefined;
-  const bindings = await load();
-  const choice = choosePlace(settings, {
-    hasPins,
-    isInHostNetwork,
-    cgroups: () => bindings.findCgroup2Mounts(),
-    ability: (cgroup) => abilityOf(bindings, cgroup),
-  });
-  if (choice.outcome === 'used') {
+/** Loads the bindings, which takes a while. */
+type Load = () => Promise<SocketBindings>;
+
+/** The socket balancer of this node, or the reason why there is none. */
+export class NodeSockets implements Disposable {
+  readonly #load: Load;
+  #settings: SocketSettings;
+  #choice: SocketChoice;
+  #kernel: BpfSocklbKernel | undefined;
+
+  private constructor(load: Load, settings: SocketSettings, choice: SocketChoice) {
+    this.#load = load;
+    this.#settings = settings;
+    this.#choice = choice;
+  }
+
+  /** Never fails for what is missing: it is told by {@link state}. */
+  static async open(settings: SocketSettings, load: Load): Promise<NodeSockets> {
+    const sockets = new NodeSockets(load, settings, { outcome: 'unasked', reason: 'nobody has asked yet' });
+    await sockets.configure(settings);
+    return sockets;
+  }
+
+  /** undefined where sockets are left alone. */
+  get kernel(): BpfSocklbKernel | undefined {
+    return this.#kernel;
+  }
+
+  /** Why sockets are left alone although they should not be; undefined if they are not, or may be. */
+  get refusal(): string | undefined {
+    return this.#choice.outcome === 'refused' ? this.#choice.reason : undefined;
+  }
+
+  /** From now on. What was opened once stays open: there is something to switch off then. */
+  async configure(settings: SocketSettings): Promise<void> {
+    this.#settings = settings;
+    if (this.#kernel) return;
+    const reason = whyUnasked(settings, HERE);
+    // Most who have nothing to do with it are told so without the bindings.
+    const bindings = reason === undefined ? await this.#load() : undefined;
+    this.#choice = bindings
+      ? choosePlace(settings, surroundings(bindings))
+      : { outcome: 'unasked', reason: reason ?? '' };
+    if (!bindings || this.#choice.outcome !== 'used') return;
     // Before Linux 5.18 a program can't say which error a client gets.
     const build = bindings.probeSetRetval().outcome === 'supported' ? 'socklb' : 'socklb-no-retval';
     const programs = socketPrograms(bindings, bindings.readSocklbObject(build));
-    return new BpfSocklbKernel(programs, choice.place, openEnder(bindings));
+    this.#kernel = new BpfSocklbKernel(programs, this.#choice.place, openEnder(bindings));
   }
-  if (settings.mode === 'on' || settings.mode === 'hostOnly') {
-    throw new Error(`Cannot balance sockets, as socketLoadBalancer.mode says: ${choice.reason}`);
+
+  /** `events` is null where nothing is counted, or it can't be read. */
+  state() {
+    const { mode } = this.#settings;
+    const choice = this.#choice;
+    const isUsed = choice.outcome === 'used';
+    return {
+      mode,
+      outcome: choice.outcome,
+      cgroup: isUsed ? choice.place.cgroup : null,
+      reason: isUsed ? null : choice.reason,
+      events: this.#events(),
+    };
   }
-  return undefined;
+
+  /** Closes descriptors; what is pinned stays. Again is harmless. */
+  [Symbol.dispose](): void {
+    this.#kernel?.[Symbol.dispose]();
+  }
+
+  #events(): Readonly<Record<string, number>> | null {
+    try {
+      return this.#kernel ? socketEvents(this.#kernel.counters()) : null;
+    } catch {
+      // Whoever asks for the status is to get it; a sync says what is wrong with the maps.
+      return null;
+    }
+  }
 }
 
 /** What ends UDP sockets of this node, in all network namespaces that this process sees and may enter. */
@@ -106,21 +160,54 @@ function ownNamespace(): string {
   return /\d+/.exec(readlinkSync(OWN_NAMESPACE))?.[0] ?? '';
 }
 
-/** The first that is lacking. */
-function abilityOf(bindings: SocketBindings, cgroup: string): Ability {
-  const probes = [
-    () => bindings.probeBpffs(BPFFS),
-    () => bindings.probeBpf(),
-    () => bindings.probeSockAddrPrograms(),
-    () => bindings.probeSocketStorage(),
-    () => bindings.probeLinks(),
-    () => shareability(bindings, cgroup),
-  ];
-  for (const probe of probes) {
-    const ability = probe();
-    if (ability.outcome !== 'supported') return ability;
-  }
-  return { outcome: 'supported' };
+/** What of this machine the socket balancer can use; changes nothing. */
+export async function inspectSockets(settings: SocketSettings, load: Load) {
+  const { mode } = settings;
+  const unasked = whyUnasked(settings, HERE);
+  if (unasked !== undefined) return { mode, unasked, abilities: [], canTellErrors: true };
+  const bindings = await load();
+  const place = findCgroup(settings, bindings.findCgroup2Mounts());
+  return {
+    mode,
+    unasked: null,
+    abilities: [place, ...abilitiesOf(bindings, place.outcome === 'supported' ? place.cgroup : undefined)],
+    canTellErrors: bindings.probeSetRetval().outcome !== 'unsupported',
+  };
+}
+
+const HERE = { hasPins: () => existsSync(PIN_DIRECTORY), isInHostNetwork };
+
+function surroundings(bindings: SocketBindings): SocketSurroundings {
+  return {
+    ...HERE,
+    cgroups: () => bindings.findCgroup2Mounts(),
+    abilities: (cgroup) => abilitiesOf(bindings, cgroup),
+  };
+}
+
+const CAPABILITIES = 'run as root, or grant CAP_BPF and CAP_NET_ADMIN to the container';
+
+function* abilitiesOf(bindings: SocketBindings, cgroup: string | undefined): Generator<NamedAbility> {
+  const named = (ability: Ability, what: string, fix: string) => ({ ...ability, what, fix });
+  yield named(bindings.probeBpf(), 'bpf(2) with CAP_BPF and CAP_NET_ADMIN', CAPABILITIES);
+  yield named(
+    bindings.probeSockAddrPrograms(),
+    'programs at connect(2)',
+    'a kernel built with CONFIG_CGROUP_BPF',
+  );
+  yield named(
+    bindings.probeSocketStorage(),
+    'storage of programs with a socket',
+    'Linux 5.7 or newer, and from 6.19 on a processor that swaps 16 bytes at once',
+  );
+  yield named(bindings.probeLinks(), 'programs attached by links', 'Linux 5.7 or newer');
+  yield named(bindings.probeBpffs(BPFFS), `bpffs at ${BPFFS}`, `mount -t bpf bpf ${BPFFS}`);
+  if (cgroup === undefined) return;
+  yield named(
+    shareability(bindings, cgroup),
+    'room for our programs beside those of others',
+    'bpftool cgroup tree tells whose they are: end it, or set socketLoadBalancer.mode to off',
+  );
 }
 
 /** Whether nobody has attached programs there that stand alone. */
@@ -128,14 +215,18 @@ function shareability(
   { queryPrograms, ATTACH_TYPE, BPF_F_ALLOW_MULTI }: SocketBindings,
   cgroup: string,
 ): Ability {
-  for (const [hook, attachType] of Object.entries(ATTACH_TYPE)) {
-    const { flags, ids } = queryPrograms(cgroup, attachType);
-    if (ids.length > 0 && (flags & BPF_F_ALLOW_MULTI) === 0) {
-      const reason = `program ${ids.join(', ')} of somebody else stands alone at ${hook} of ${cgroup}`;
-      return { outcome: 'unsupported', reason };
+  const alone: string[] = [];
+  try {
+    for (const [hook, attachType] of Object.entries(ATTACH_TYPE)) {
+      const { flags, ids } = queryPrograms(cgroup, attachType);
+      if (ids.length === 0 || (flags & BPF_F_ALLOW_MULTI) !== 0) continue;
+      alone.push(`program ${ids.join(', ')} at ${hook}`);
     }
+  } catch (error) {
+    return { outcome: 'unknown', reason: error instanceof Error ? error.message : String(error) };
   }
-  return { outcome: 'supported' };
+  if (alone.length === 0) return { outcome: 'supported' };
+  return { outcome: 'unsupported', reason: `somebody else's stand alone on ${cgroup}: ${alone.join('; ')}` };
 }
 
 /** Whether this is the network namespace of process 1, as it is for a daemon of the node. */

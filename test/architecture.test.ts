@@ -16,7 +16,7 @@ const RULES: readonly { readonly of: RegExp; readonly may: RegExp; readonly pack
   { of: /^src\/socket-host\.ts$/, may: /^src\/(dataplane\/socklb|netlink)\//, packages: /^node:fs$/ },
   { of: /^src\/daemon-host\.ts$/, may: /^src\//, packages: /^$/ },
   { of: /^src\/assembly\.ts$/, may: /^src\/(model|snapshot|dataplane|sync|config)/, packages: /^$/ },
-  { of: /^src\/host\.ts$/, may: /^src\/cli\/doctor\.ts$/, packages: /^node:(fs|fs\/promises|os|path)$/ },
+  { of: /^src\/host\.ts$/, may: /^src\/cli\/finding\.ts$/, packages: /^node:(fs|fs\/promises|os|path)$/ },
   { of: /^src\/model\//, may: /^src\/model\//, packages: /^$/ },
   { of: /^src\/config(-values)?\.ts$/, may: /^src\/(model\/|config-values\.ts$)/, packages: /^valibot$/ },
   { of: /^src\/netlink\//, may: /^src\/netlink\//, packages: /^node:(timers\/promises|os|util)$/ },

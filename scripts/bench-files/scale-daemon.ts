@@ -11,6 +11,7 @@ import { daemonAccess, openCluster } from '../../src/daemon-host.ts';
 import { nodeAddressesOf } from '../../src/dataplane/addresses/rows.ts';
 import { SYSCTL_NAMES } from '../../src/dataplane/ipvs/sysctls.ts';
 import { openLedgerStore } from '../../src/dataplane/ledger-store.ts';
+import type { SocketRecord } from '../../src/status/records.ts';
 import { drainCheckMs } from '../../src/sync/drain-check.ts';
 import { FakeSysctls } from '../../test/fakes/ipvs-kernel.ts';
 import { FakeLinkKernel } from '../../test/fakes/link-kernel.ts';
@@ -67,6 +68,7 @@ async function openNode(config: Config): Promise<NodeAccess> {
     stages: dataplanes.stages,
     scopedStages: dataplanes.scopedStages,
     configure: unused,
+    sockets: () => NO_SOCKETS,
     traffic: unused,
     deletedFlows: () => ({ IPv4: 0, IPv6: 0 }),
     notes: ledger.notes,
@@ -81,6 +83,16 @@ async function openNode(config: Config): Promise<NodeAccess> {
     [Symbol.asyncDispose]: async () => undefined,
   };
 }
+
+const NO_SOCKETS: SocketRecord = {
+  mode: 'off',
+  outcome: 'unasked',
+  cgroup: null,
+  reason: 'there is no kernel here',
+  served: 0,
+  left: 0,
+  events: null,
+};
 
 /** Nobody else changes these links. */
 async function* silence(_: unknown, signal: AbortSignal): AsyncGenerator<'listening'> {

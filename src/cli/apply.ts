@@ -15,6 +15,7 @@ import {
 import { type CliContext, EXIT, type ExitCode, type NodeAccess, UsageError } from './context.ts';
 import { loadDesired, reportRejected, requireSource, warnOfExposure } from './load-desired.ts';
 import { renderReport, renderReportJson } from './render-report.ts';
+import { socketNotes } from './sockets.ts';
 import { chosen, configOf, type Invocation, type Verb } from './verb.ts';
 
 export const applyVerb: Verb = {
@@ -43,6 +44,7 @@ async function apply(invocation: Invocation): Promise<ExitCode> {
   if (planFile === undefined) requireSource(context, config);
   await using node = await context.openNode(config, 'write');
   for (const note of node.notes) context.err(`note: ${note}\n`);
+  for (const note of socketNotes(node.sockets(undefined))) context.err(note);
   const applied =
     planFile === undefined
       ? await applyManifests(context, config, node)

@@ -13,6 +13,7 @@ import type { Snapshot } from '../snapshot/snapshot.ts';
 import type { ProcessFigures } from '../status/host.ts';
 import type { HealthCheckPorts } from '../status/http.ts';
 import type { DaemonLog, LogLevel } from '../status/log.ts';
+import type { SocketRecord } from '../status/records.ts';
 import type { Routes, StatusServer } from '../status/status-http.ts';
 import type { TrafficRow } from '../status/traffic-metrics.ts';
 import type { ScopedStage } from '../sync/scoped-stage.ts';
@@ -117,7 +118,9 @@ export interface NodeAccess extends AsyncDisposable {
     signal: AbortSignal,
   ): AsyncGenerator<'ours' | 'others' | 'listening'>;
   /** Wires the dataplanes anew; what was read of the kernel before is void. */
-  configure(config: Config): void;
+  configure(config: Config): Promise<void>;
+  /** What becomes of sockets. @param desired what is counted; undefined where nothing is wanted yet */
+  sockets(desired: DesiredState | undefined): SocketRecord;
   /** The counters of all virtual servers, foreign ones too. */
   traffic(signal: AbortSignal): Promise<readonly TrafficRow[]>;
   /** How many entries of conntrack have been deleted since the node was opened. */

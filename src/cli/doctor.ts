@@ -1,11 +1,8 @@
 import { Option } from 'commander';
 import { EXIT, type ExitCode } from './context.ts';
+import { type SocketReport, socketFindings } from './doctor-sockets.ts';
+import type { Ability, Finding } from './finding.ts';
 import { chosen, configOf, type Invocation, type Verb } from './verb.ts';
-
-/** The answer to "can this host do that?"; `unknown` when the look itself failed. */
-export type Ability =
-  | { readonly outcome: 'supported' }
-  | { readonly outcome: 'unsupported' | 'unknown'; readonly reason: string };
 
 /** What was found on this host, before it is judged. */
 export interface HostReport {
@@ -33,14 +30,8 @@ export interface HostReport {
   readonly foreignVirtualServers: readonly string[];
   readonly boundAddresses: number;
   readonly clusterIPs: 'bind' | 'route';
+  readonly sockets: SocketReport;
   readonly ledgerNotes: readonly string[];
-}
-
-export interface Finding {
-  /** `error`: svcplane can't work here; `warning`: it can, and somebody should know. */
-  readonly level: 'ok' | 'warning' | 'error';
-  readonly what: string;
-  readonly fix: string;
 }
 
 export const doctorVerb: Verb = {
@@ -87,6 +78,7 @@ export function diagnose(host: HostReport): readonly Finding[] {
     ...host.forwardDrops.map(forwardFinding),
     ...hairpinFindings(host),
     ...addressFindings(host),
+    ...socketFindings(host.sockets),
     ...host.ledgerNotes.map((note): Finding => ({ level: 'warning', what: note, fix: '' })),
   ];
 }

@@ -15,6 +15,7 @@ import {
   warnOfExposure,
 } from './load-desired.ts';
 import { planDocument, renderPlan, renderPlanJson } from './render-plan.ts';
+import { socketNotes } from './sockets.ts';
 import { chosen, configOf, type Invocation, textOption, type Verb } from './verb.ts';
 
 export const planVerb: Verb = {
@@ -61,6 +62,7 @@ async function observe(
   requireSource(context, config);
   await using node = await context.openNode(config, 'read');
   for (const note of node.notes) context.err(`note: ${note}\n`);
+  for (const note of socketNotes(node.sockets(undefined))) context.err(note);
   const loaded = await loadDesired(context, config, await node.hostAddresses(context.signal));
   return { states: await observeStages(node.stages, context.signal), loaded };
 }

@@ -40,7 +40,7 @@ const RELOADS = {
   nodePortAddresses: 'immediate',
   excludeCIDRs: 'immediate',
   strictARP: 'immediate',
-  socketLoadBalancer: restart('programs are attached at the start'),
+  socketLoadBalancer: 'immediate',
   drainTimeoutSeconds: 'immediate',
   drainDeletedServices: 'immediate',
   audit: 'immediate',
@@ -53,18 +53,30 @@ const RELOADS = {
   log: 'immediate',
 } as const satisfies Readonly<Record<keyof Config, Reload>>;
 
+/** Those that take something else than their group. */
+const LEAF_RELOADS: Readonly<Record<string, Reload>> = {
+  'socketLoadBalancer.cgroup': restart('programs are attached to the old one'),
+};
+
 /** Which keys have changed, and which of them can count at once. */
 export function reloadPlan(before: Config, after: Config): ReloadPlan {
   const changed = leafKeys().filter((key) => !equal(valueAt(before, key), valueAt(after, key)));
   const immediate: string[] = [];
   const later: { key: string; reason: string }[] = [];
   for (const key of changed) {
-    const reload: Reload = RELOADS[groupOf(key)];
+    const reload: Reload = LEAF_RELOADS[key] ?? RELOADS[groupOf(key)];
     if (reload === 'immediate') immediate.push(key);
     else later.push({ key, reason: reload.restart });
   }
-  const kept = later.map(({ key }) => [groupOf(key), before[groupOf(key)]]);
-  return { immediate, restart: later, config: { ...after, ...Object.fromEntries(kept) } };
+  const config = later.reduce((kept, { key }) => withValueOf(kept, key, before), after);
+  return { immediate, restart: later, config };
+}
+
+/** `into` with what `from` has at this key, be it a configuration or what was written of one. */
+export function withValueOf<Values extends object>(into: Values, key: string, from: Values): Values {
+  const [head = '', name] = key.split('.');
+  const [group, old] = [Object(into)[head], Object(from)[head]];
+  return { ...into, [head]: name === undefined ? old : { ...group, [name]: Object(old)[name] } };
 }
 
 /** Keys with values of their own: of a group, those in it. */

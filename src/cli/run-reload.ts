@@ -1,10 +1,11 @@
 import type { SyncLoop } from '../sync/loop.ts';
 import type { ConfigNews } from './config-watch.ts';
 import type { NodeAccess } from './context.ts';
-import { reloadPlan } from './reload.ts';
+import { reloadPlan, withValueOf } from './reload.ts';
 import type { RunStatus } from './run-status.ts';
 import type { NodeSync } from './run-sync.ts';
 import type { ResolvedConfig } from './settings.ts';
+import { socketsLine } from './sockets.ts';
 
 /** What a changed configuration reaches. */
 export interface ReloadTargets {
@@ -40,18 +41,16 @@ export class RunReload {
     );
     if (immediate.length === 0) return;
     status.log.info(`configuration: in force: ${immediate.join(', ')}`);
-    const kept = restart.map(({ key }) => key.split('.')[0] ?? '');
-    const written = {
-      ...news.written,
-      ...Object.fromEntries(kept.map((key) => [key, this.#inForce.written[key]])),
-    };
+    const kept = restart.map(({ key }) => key);
+    const written = kept.reduce((all, key) => withValueOf(all, key, this.#inForce.written), news.written);
     this.#inForce = { ...news, config, written };
     await status.configure(this.#inForce);
     loop.auditIntervalMs = config.audit.intervalSeconds * 1000;
     await sync.between(async () => {
-      node.configure(config);
+      await node.configure(config);
       sync.configure(config);
     });
+    if (immediate.includes('socketLoadBalancer.mode')) status.log.info(socketsLine(node.sockets(undefined)));
     loop.request('configuration changed');
   }
 }

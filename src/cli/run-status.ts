@@ -31,6 +31,7 @@ import type { FactSource } from './run-sources.ts';
 import type { NodeSync, SyncObserver } from './run-sync.ts';
 import type { ResolvedConfig } from './settings.ts';
 import { snapshotOfDesired } from './snapshot.ts';
+import { withSockets } from './sockets.ts';
 
 /** What is told of, once it is there. */
 interface Subject {
@@ -48,6 +49,7 @@ const NO_VIEW: NodeView = {
   ledger: {},
   draining: 0,
   deletedFlows: { IPv4: 0, IPv6: 0 },
+  sockets: null,
 };
 
 /** What `run` tells of itself: in its log, as health and metrics, in Events, and to whoever asks at its socket. */
@@ -236,6 +238,7 @@ export class RunStatus implements SyncObserver, AsyncDisposable {
       ledger,
       draining: ledger.drains ?? 0,
       deletedFlows: node.deletedFlows(),
+      sockets: node.sockets(desired),
     };
   }
 
@@ -259,7 +262,8 @@ export class RunStatus implements SyncObserver, AsyncDisposable {
       snapshot: async (of, signal) => {
         const { node, sync } = this.#known();
         if (of === 'desired') {
-          return renderJson(snapshotOfDesired(this.#context, this.#config, desiredOf(sync)));
+          const config = withSockets(this.#config, node.sockets(undefined));
+          return renderJson(snapshotOfDesired(this.#context, config, desiredOf(sync)));
         }
         return renderJson(await sync.between(() => node.snapshot(this.#nodeName, signal)));
       },

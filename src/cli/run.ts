@@ -16,6 +16,7 @@ import { ClusterFacts, type FactSource, FileFacts } from './run-sources.ts';
 import { RunStatus } from './run-status.ts';
 import { NodeSync } from './run-sync.ts';
 import type { ResolvedConfig } from './settings.ts';
+import { socketsLine } from './sockets.ts';
 import { type Invocation, readConfig, type Verb } from './verb.ts';
 
 export const runVerb: Verb = {
@@ -65,6 +66,7 @@ async function follow({ context, given }: Invocation, resolved: ResolvedConfig):
     'ledger',
     node.notes.map((note) => `note: ${note}`),
   );
+  log.info(socketsLine(node.sockets(undefined)));
   const healthChecks = resources.use(context.daemon.openHealthChecks((line) => log.report(line)));
   const sync = new NodeSync(config, { context, node, source, healthChecks, observer: status });
   const loop = new SyncLoop((reasons, until) => sync.sync(reasons, until), {

@@ -17,6 +17,7 @@ import {
   type NodeView,
   type SyncRecord,
 } from './records.ts';
+import { SocketMetrics } from './socket-metrics.ts';
 
 /** Which dataplane an operation is of. */
 export type DataplaneOf = (op: Operation) => DataplaneName;
@@ -42,10 +43,12 @@ const WATCH_STATES = ['listing', 'watching', 'retrying'] as const;
 export class NodeMetrics {
   readonly #metrics: ReturnType<typeof register>;
   readonly #dataplaneOf: DataplaneOf;
+  readonly #sockets: SocketMetrics;
 
   constructor(registry: MetricRegistry, dataplaneOf: DataplaneOf) {
     this.#metrics = register(registry);
     this.#dataplaneOf = dataplaneOf;
+    this.#sockets = new SocketMetrics(registry);
     this.#metrics.guardHeld.set(0);
     this.#metrics.guardTrips.inc(0);
   }
@@ -117,6 +120,7 @@ export class NodeMetrics {
       for (const each of WATCH_STATES) watch.set({ kind, state: each }, each === state ? 1 : 0);
     }
     if (view.desired) this.#count(view.desired);
+    if (view.sockets) this.#sockets.looked(view.sockets);
   }
 
   #count({ virtualServers }: DesiredState): void {

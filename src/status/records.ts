@@ -48,6 +48,27 @@ export interface GuardRecord {
   readonly untilMs: number | null;
 }
 
+/** What becomes of the sockets of this node. */
+export interface SocketRecord {
+  /** As configured. */
+  readonly mode: 'auto' | 'on' | 'off' | 'hostOnly';
+  /**
+   * `used`: the socket balancer is there; `unasked`: it is not to be there; `lacking`: it could be, but for what the
+   * machine lacks; `refused`: so, and the configuration wants it.
+   */
+  readonly outcome: 'used' | 'unasked' | 'lacking' | 'refused';
+  /** Whose sockets are balanced; null where none are. */
+  readonly cgroup: string | null;
+  /** Why none are; null where some are. */
+  readonly reason: string | null;
+  /** Virtual servers that sockets go past. */
+  readonly served: number;
+  /** Virtual servers that IPVS alone serves. */
+  readonly left: number;
+  /** How often each of SOCKET_EVENTS has happened since the maps were made; null where nothing is counted. */
+  readonly events: Readonly<Record<string, number>> | null;
+}
+
 /** What is asked for when somebody looks, not told at each sync: it may take time that grows with the node. */
 export interface NodeView {
   /** undefined before the first sync */
@@ -62,6 +83,8 @@ export interface NodeView {
   readonly draining: number;
   /** Entries of conntrack that led to endpoints that are gone, since the start. */
   readonly deletedFlows: Readonly<Record<IpFamily, number>>;
+  /** null before the node is opened */
+  readonly sockets: SocketRecord | null;
 }
 
 /** All that a sync has done, in order. */

@@ -25,6 +25,7 @@ export function renderStatus(status: StatusDocument): string {
         `${status.virtualServers} virtual servers, ${status.realServers} real servers, ${status.draining} draining`,
       ],
     ],
+    ['sockets', [socketsText(status)]],
     ['ours', [countsText(status.ledger)]],
     ['foreign', listedTexts(status.foreign, (name) => name)],
     ['rejected', listedTexts(status.rejected, ({ subject, reason }) => `${subject}: ${reason}`)],
@@ -62,6 +63,13 @@ function apiTexts({ api }: StatusDocument, nowMs: number): readonly string[] {
     const why = reason === '' ? '' : `: ${reason}`;
     return `${kind.padEnd(width)}  ${state} for ${durationText(nowMs - Date.parse(since))}${why}`;
   });
+}
+
+function socketsText({ sockets }: StatusDocument): string {
+  if (!sockets) return 'not known yet';
+  const { mode, outcome, cgroup, reason, served, left } = sockets;
+  if (cgroup !== null) return `${mode}, at ${cgroup}: ${served} frontends served, ${left} left to IPVS`;
+  return outcome === 'refused' ? `${mode}, FAILED: ${reason}` : `${mode}, left to IPVS: ${reason}`;
 }
 
 function guardText({ guard }: StatusDocument, nowMs: number): string {

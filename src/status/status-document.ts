@@ -13,6 +13,7 @@ import {
   acknowledgedIn,
   type GuardRecord,
   type NodeView,
+  type SocketRecord,
   type SyncRecord,
 } from './records.ts';
 
@@ -35,6 +36,8 @@ export interface StatusDocument {
   readonly virtualServers: number;
   readonly realServers: number;
   readonly draining: number;
+  /** null before the node is opened */
+  readonly sockets: SocketRecord | null;
   /** Entries by kind. */
   readonly ledger: Readonly<Record<string, number>>;
   readonly foreign: Listed<string>;
@@ -113,6 +116,7 @@ export function statusDocument(facts: StatusFacts, nowMs: number): StatusDocumen
     virtualServers: servers.length,
     realServers: servers.reduce((total, { realServers }) => total + realServers.length, 0),
     draining: view.draining,
+    sockets: view.sockets,
     ledger: view.ledger,
     foreign: listed(view.foreign),
     rejected: listed(view.rejected),

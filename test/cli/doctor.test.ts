@@ -8,6 +8,16 @@ function findings(change: Partial<HostReport>): string[] {
     .map(({ level, what, fix }) => `${level}: ${what} | ${fix}`);
 }
 
+const SOCKETS: HostReport['sockets'] = {
+  mode: 'hostOnly',
+  unasked: null,
+  abilities: [
+    { outcome: 'supported', what: 'bpf(2)', fix: 'run as root' },
+    { outcome: 'unsupported', reason: 'x is no bpffs', what: 'bpffs at x', fix: 'mount -t bpf bpf x' },
+  ],
+  canTellErrors: true,
+};
+
 describe('diagnose() finds', () => {
   const rows: { name: string; host: Partial<HostReport>; found: RegExp[] }[] = [
     { name: 'nothing on a healthy host', host: {}, found: [] },
@@ -83,6 +93,21 @@ describe('diagnose() finds', () => {
       name: 'nothing of that where routes are used',
       host: { boundAddresses: 2000, clusterIPs: 'route' },
       found: [],
+    },
+    {
+      name: 'what sockets need, as no more than a warning where it is left to the machine',
+      host: { sockets: { ...SOCKETS, mode: 'auto' } },
+      found: [/^warning: sockets: bpffs at x: unsupported: x is no bpffs \| mount -t bpf bpf x$/],
+    },
+    {
+      name: 'what sockets need, as an error where the configuration wants it',
+      host: { sockets: { ...SOCKETS, mode: 'on' } },
+      found: [/^error: sockets: bpffs at x: /],
+    },
+    {
+      name: 'a kernel whose programs can not say why they refuse',
+      host: { sockets: { ...SOCKETS, abilities: [], canTellErrors: false } },
+      found: [/^warning: sockets: .* gets EPERM, not ECONNREFUSED \| Linux 5.18/],
     },
     {
       name: 'what the ledger had to say',

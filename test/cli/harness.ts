@@ -21,6 +21,7 @@ import { disowned } from '../../src/dataplane/ledger.ts';
 import type { VirtualServerKey } from '../../src/model/virtual-server.ts';
 import { HealthCheckPorts } from '../../src/status/http.ts';
 import { DaemonLog } from '../../src/status/log.ts';
+import type { SocketRecord } from '../../src/status/records.ts';
 import { StatusServer } from '../../src/status/status-http.ts';
 import { FakeIpvsKernel, FakeSysctls } from '../fakes/ipvs-kernel.ts';
 import { FakeKubeProxy } from '../fakes/kube-proxy.ts';
@@ -45,7 +46,19 @@ export const HEALTHY_HOST: HostReport = {
   foreignVirtualServers: [],
   boundAddresses: 0,
   clusterIPs: 'bind',
+  sockets: { mode: 'auto', unasked: 'this process is elsewhere', abilities: [], canTellErrors: true },
   ledgerNotes: [],
+};
+
+/** As on a node that sockets have nothing to do with. */
+export const NO_SOCKETS: SocketRecord = {
+  mode: 'auto',
+  outcome: 'unasked',
+  cgroup: null,
+  reason: 'this process is not in the network namespace of the node',
+  served: 0,
+  left: 0,
+  events: null,
 };
 
 /** Nothing is found by looking now and then. */
@@ -77,6 +90,9 @@ export class CliHarness implements Disposable {
   readonly kubeProxy = new FakeKubeProxy(this.links);
   readonly directory = mkdtempSync(join(tmpdir(), 'svcplane-cli-'));
   host: HostReport = HEALTHY_HOST;
+  sockets: SocketRecord = NO_SOCKETS;
+  /** Why sockets are left alone against the configuration. */
+  socketRefusal: string | undefined;
   env: Record<string, string> = {};
   hostname = 'n0';
   /** What ends a verb that would go on. */
@@ -183,6 +199,7 @@ export class CliHarness implements Disposable {
       nftables: this.nftables,
       links: this.links,
       ledger: this.ledger,
+      socketRefusal: this.socketRefusal,
       nowMs: () => 0,
       readSysctl: this.sysctls.read,
       writeSysctl: this.sysctls.write,
@@ -198,9 +215,10 @@ export class CliHarness implements Disposable {
       get scopedStages() {
         return dataplanes.scopedStages;
       },
-      configure: (changed: Config) => {
+      configure: async (changed: Config) => {
         dataplanes = this.#dataplanes(changed);
       },
+      sockets: () => this.sockets,
       traffic: async () => [],
       deletedFlows: () => ({ IPv4: 0, IPv6: 0 }),
       ledgerCounts: () => ({}),

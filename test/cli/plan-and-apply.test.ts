@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { node, service, slice } from '../objects.ts';
-import { A, type CliHarness, loadedCli } from './harness.ts';
+import { A, type CliHarness, loadedCli, NO_SOCKETS } from './harness.ts';
 
 let cli: CliHarness;
 let manifests: string;
@@ -160,6 +160,31 @@ describe('what is served more widely than its owner may think', () => {
     expect(
       (await cli.run('plan', '-f', file, '--observed', 'empty', '--external-ips-policy', 'deny')).err,
     ).not.toMatch(/^warning: externalIPs/m);
+  });
+});
+
+describe('sockets that can not be balanced', () => {
+  it('are noted where nobody wants more, and are no failure', async () => {
+    cli.sockets = { ...NO_SOCKETS, outcome: 'lacking', reason: 'the process lacks CAP_BPF' };
+    const note = 'note: sockets are left to IPVS: the process lacks CAP_BPF\n';
+    expect((await cli.run('plan', '-f', manifests)).err).toContain(note);
+    expect(await cli.run('apply', '-f', manifests)).toMatchObject({
+      exit: 0,
+      err: expect.stringContaining(note),
+    });
+    cli.sockets = NO_SOCKETS;
+    expect((await cli.run('apply', '-f', manifests)).err).not.toContain('sockets');
+  });
+
+  it('are rejected where they are wanted, and all else is done', async () => {
+    cli.socketRefusal = 'mode is on, but no bpffs';
+    const { exit, err } = await cli.run('apply', '-f', manifests);
+    expect([exit, err]).toEqual([
+      0,
+      expect.stringContaining('rejected: socket load balancer: mode is on, but no bpffs\n'),
+    ]);
+    expect(cli.ipvs.writes).toBeGreaterThan(0);
+    expect((await cli.run('plan', '-f', manifests)).exit).toBe(0);
   });
 });
 

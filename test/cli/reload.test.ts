@@ -33,6 +33,14 @@ describe('reloadPlan()', () => {
     expect(plan.config).toEqual({ ...after, interface: 'a', stateDirectory: '/var/lib/svcplane' });
   });
 
+  it('takes some keys of a group at once, and keeps others as they were', () => {
+    const before = config({ socketLoadBalancer: { mode: 'off', cgroup: '/a' } });
+    const plan = reloadPlan(before, config({ socketLoadBalancer: { mode: 'on', cgroup: '/b' } }));
+    expect(plan.immediate).toEqual(['socketLoadBalancer.mode']);
+    expect(plan.restart).toMatchObject([{ key: 'socketLoadBalancer.cgroup' }]);
+    expect(plan.config.socketLoadBalancer).toEqual({ mode: 'on', cgroup: '/a' });
+  });
+
   it('until the restart, the same keys go on to need it', () => {
     const [before, after] = [config({}), config({ nodeName: 'n1', scheduler: 'lc' })];
     const again = reloadPlan(reloadPlan(before, after).config, after);

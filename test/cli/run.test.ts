@@ -229,7 +229,7 @@ describe('run', () => {
     cli.ipvs.dump = () => Promise.reject(new Error('Cannot read the virtual servers of IPVS: EPERM'));
     expect(await run()).toMatchObject({
       exit: 1,
-      err: 'svcplane: Cannot read the virtual servers of IPVS: EPERM\n',
+      err: expect.stringMatching(/^sockets: .*\nsvcplane: Cannot read the virtual servers of IPVS: EPERM\n$/),
     });
   });
 

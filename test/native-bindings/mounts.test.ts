@@ -1,16 +1,18 @@
+import { spawnSync } from 'node:child_process';
 import { rmdirSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import {
-  cgroup2Paths,
+  cgroup2Entries,
   findCgroup2Mounts,
   mountFileSystem,
   probeBpffs,
   unmountFileSystem,
 } from '../../native-bindings/mounts.ts';
 import { needsBpf } from './bpf-environment.ts';
-import { temporaryDirectory } from './socklb-lab.ts';
+import { makeCgroup, temporaryDirectory } from './socklb-lab.ts';
 
-describe('cgroup2Paths()', () => {
+describe('cgroup2Entries()', () => {
   test.each([
     { name: 'none', table: '22 1 0:21 / /proc rw - proc proc rw\n', paths: [] },
     {
@@ -26,8 +28,8 @@ describe('cgroup2Paths()', () => {
       paths: ['/mnt/c d'],
     },
     { name: 'a source of that name', table: '30 1 0:22 / /mnt rw - tmpfs cgroup2 rw\n', paths: [] },
-  ])('cgroup2Paths() finds $name', ({ table, paths }) => {
-    expect(cgroup2Paths(table)).toEqual(paths);
+  ])('cgroup2Entries() finds $name', ({ table, paths }) => {
+    expect(cgroup2Entries(table)).toEqual(paths.map((path) => ({ path, top: '/' })));
   });
 });
 
@@ -63,6 +65,24 @@ describe('mountFileSystem()', needsBpf(), () => {
     }
     expect(findCgroup2Mounts().map((mount) => mount.path)).not.toContain(path);
     rmdirSync(path);
+  });
+
+  test('findCgroup2Mounts() knows a mount from outside its cgroup namespace', () => {
+    const path = makeCgroup();
+    const module = join(import.meta.dirname, '../../native-bindings/mounts.ts');
+    const script = `import { findCgroup2Mounts } from '${module}'; console.log(JSON.stringify(findCgroup2Mounts()));`;
+    const inside = `echo $$ >'${path}/cgroup.procs' && exec unshare --cgroup "$0" "$@"`;
+    const { stdout, stderr } = spawnSync(
+      'sh',
+      ['-c', inside, process.execPath, '--input-type=module', '-e', script],
+      { encoding: 'utf8' },
+    );
+    rmdirSync(path);
+    expect(stderr).toBe('');
+    const seen: { isHandedIn: boolean }[] = JSON.parse(stdout);
+    expect(seen.length).toBeGreaterThan(0);
+    expect(seen.filter(({ isHandedIn }) => !isHandedIn)).toEqual([]);
+    expect(findCgroup2Mounts()[0]?.isHandedIn).toBe(false);
   });
 
   test('mountFileSystem() throws for a path that does not exist', () => {

@@ -7,6 +7,7 @@ import { node, service, slice } from '../objects.ts';
 import {
   ADD,
   at,
+  BALANCED,
   DELETE,
   daemonStatus,
   EMPTY_VIEW,
@@ -207,6 +208,7 @@ describe('DaemonStatus.metrics(), of svcplane', () => {
       ledger: { virtualServers: 2, addresses: 1 },
       draining: 3,
       deletedFlows: { IPv4: 4, IPv6: 0 },
+      sockets: null,
     };
     const of = daemonStatus(clock, { view: () => view });
     expect(await samples('svcplane_virtual_servers', of)).toEqual([
@@ -227,6 +229,24 @@ describe('DaemonStatus.metrics(), of svcplane', () => {
       ]);
     }
     expect(await samples('svcplane_ledger_entries', of)).toContain('{kind="virtualServers"} 2');
+  });
+
+  test('tells what becomes of sockets, with the sums of the kernel', async () => {
+    expect(await samples('svcplane_sockets_balanced')).toEqual([' 0']);
+    const of = daemonStatus(clock, { view: () => ({ ...EMPTY_VIEW, sockets: BALANCED }) });
+    for (const _ of [1, 2]) {
+      expect(await samples('svcplane_socket_events_total', of)).toEqual([
+        '{event="hit"} 7',
+        '{event="miss"} 90',
+      ]);
+    }
+    expect(await samples('svcplane_socket_frontends', of)).toEqual(['{by="sockets"} 3', '{by="ipvs"} 1']);
+    expect(await samples('svcplane_sockets_balanced', of)).toEqual([' 1']);
+    expect(await samples('svcplane_sockets_failed', of)).toEqual([' 0']);
+    const failed = { ...BALANCED, outcome: 'refused', cgroup: null, reason: 'no', events: null } as const;
+    const without = daemonStatus(clock, { view: () => ({ ...EMPTY_VIEW, sockets: failed }) });
+    expect(await samples('svcplane_sockets_failed', without)).toEqual([' 1']);
+    expect(await samples('svcplane_socket_events_total', without)).toEqual([]);
   });
 
   test('tells what the process costs, each time anew', async () => {

@@ -1,7 +1,7 @@
 import type { DataplaneName, Operation } from '../../src/dataplane/dataplane.ts';
 import { EMPTY_LEDGER } from '../../src/dataplane/ledger.ts';
 import { DaemonStatus, type DaemonStatusOptions } from '../../src/status/daemon-status.ts';
-import type { NodeView, SyncRecord } from '../../src/status/records.ts';
+import type { NodeView, SocketRecord, SyncRecord } from '../../src/status/records.ts';
 
 /** When the process of these tests began. */
 export const START = Date.UTC(2026, 10, 21, 20, 0, 0);
@@ -45,6 +45,18 @@ export const EMPTY_VIEW: NodeView = {
   ledger: Object.fromEntries(Object.keys(EMPTY_LEDGER).map((kind) => [kind, 0])),
   draining: 0,
   deletedFlows: { IPv4: 0, IPv6: 0 },
+  sockets: null,
+};
+
+/** On a node whose sockets are balanced. */
+export const BALANCED: SocketRecord = {
+  mode: 'auto',
+  outcome: 'used',
+  cgroup: '/sys/fs/cgroup',
+  reason: null,
+  served: 3,
+  left: 1,
+  events: { hit: 7, miss: 90 },
 };
 
 /** A daemon's status, at the second that `clock` says. */

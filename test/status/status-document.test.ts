@@ -4,7 +4,17 @@ import { NO_CHANGES } from '../../src/status/records.ts';
 import { durationText, renderStatus } from '../../src/status/render-status.ts';
 import { desiredOf } from '../derive.ts';
 import { service, slice } from '../objects.ts';
-import { ADD, at, DELETE, daemonStatus, EMPTY_VIEW, operation, SET, syncRecord } from './status-build.ts';
+import {
+  ADD,
+  at,
+  BALANCED,
+  DELETE,
+  daemonStatus,
+  EMPTY_VIEW,
+  operation,
+  SET,
+  syncRecord,
+} from './status-build.ts';
 
 const rejected = Array.from({ length: 7 }, (_, i) => ({ subject: `Service web/s${i}`, reason: 'no' }));
 
@@ -14,7 +24,15 @@ function busy(options: Partial<DaemonStatusOptions> = {}) {
   const desired = desiredOf([service(), slice({ endpoints: [{ address: '10.244.2.30' }] })]);
   const ledger = { virtualServers: 1, drains: 0, addresses: 1 };
   const status = daemonStatus(clock, {
-    view: () => ({ ...EMPTY_VIEW, desired, rejected, foreign: ['TCP 192.0.2.1:80'], ledger, draining: 2 }),
+    view: () => ({
+      ...EMPTY_VIEW,
+      desired,
+      rejected,
+      foreign: ['TCP 192.0.2.1:80'],
+      ledger,
+      draining: 2,
+      sockets: BALANCED,
+    }),
     retryAtMs: () => at(3663),
     listenFailures: () => ['Cannot listen: metrics at 127.0.0.1:10249: EADDRINUSE'],
     ...options,
@@ -60,6 +78,7 @@ describe('DaemonStatus.document()', () => {
       virtualServers: 1,
       realServers: 1,
       draining: 2,
+      sockets: BALANCED,
       rejected: { count: 7, first: rejected.slice(0, 5) },
       guard: { until: '2026-11-21T21:05:51.000Z' },
       lastAudit: { repaired: false, missing: 0, altered: 1, stale: 0, foreign: 1 },
@@ -94,6 +113,7 @@ audit      20 s ago: 0 missing, 1 altered, 0 stale, 1 foreign, not repaired
 API        Service        watching for 1 h 1 min
            EndpointSlice  retrying for 2 s: ECONNREFUSED
 serving    1 virtual servers, 1 real servers, 2 draining
+sockets    auto, at /sys/fs/cgroup: 3 frontends served, 1 left to IPVS
 ours       1 virtualServers, 1 addresses
 foreign    1
            TCP 192.0.2.1:80
@@ -123,6 +143,7 @@ queue      empty
 audit      none yet
 API        not asked: files are followed
 serving    0 virtual servers, 0 real servers, 0 draining
+sockets    not known yet
 ours       nothing
 foreign    none
 rejected   none
@@ -130,6 +151,18 @@ guard      holds nothing back
 failing    nothing
 listening  everywhere it should
 `);
+  });
+});
+
+describe('the row of sockets', () => {
+  test.each([
+    { outcome: 'unasked', mode: 'off', row: 'off, left to IPVS: why' },
+    { outcome: 'lacking', mode: 'auto', row: 'auto, left to IPVS: why' },
+    { outcome: 'refused', mode: 'on', row: 'on, FAILED: why' },
+  ] as const)('says that they are $outcome', ({ outcome, mode, row }) => {
+    const sockets = { ...BALANCED, outcome, mode, cgroup: null, reason: 'why', events: null };
+    const status = daemonStatus({ seconds: 1 }, { view: () => ({ ...EMPTY_VIEW, sockets }) });
+    expect(renderStatus(status.document())).toContain(`\nsockets    ${row}\n`);
   });
 });
 

@@ -115,6 +115,11 @@ export class BpfSocklbKernel implements SocklbKernel, Disposable {
 
   async statistics(signal: AbortSignal): Promise<readonly bigint[]> {
     signal.throwIfAborted();
+    return this.counters();
+  }
+
+  /** As `statistics`, at once: it may be asked while a sync waits for something else. */
+  counters(): readonly bigint[] {
     const { keys, values } = this.#opened()?.get('lb_stat')?.entries() ?? NOTHING;
     const count = keys.length / 4;
     const numbers = new DataView(keys.buffer, keys.byteOffset, keys.byteLength);

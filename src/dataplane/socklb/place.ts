@@ -16,6 +16,18 @@ export type Ability =
   | { readonly outcome: 'supported' }
   | { readonly outcome: 'unsupported' | 'unknown'; readonly reason: string };
 
+/** An ability by name, and what gives it to a machine that lacks it. */
+export type NamedAbility = Ability & { readonly what: string; readonly fix: string };
+
+/** A mounted cgroup2. */
+export interface CgroupMount {
+  readonly path: string;
+  /** Whether its top is the root of all cgroups. */
+  readonly isHostRoot: boolean;
+  /** Whether its top is above all that a cgroup namespace shows by itself: somebody has handed it in. */
+  readonly isHandedIn: boolean;
+}
+
 /** What there is on this machine, asked for only as far as it matters. */
 export interface SocketSurroundings {
   /** Whether an earlier process has left maps there. */
@@ -23,41 +35,79 @@ export interface SocketSurroundings {
   /** Whether this process is in the network namespace of the machine, that of process 1. */
   isInHostNetwork(): boolean;
   /** The mounts of cgroup2, those of the root of all first. */
-  cgroups(): readonly { readonly path: string; readonly isHostRoot: boolean }[];
-  /** The first that the kernel lacks, or supported. */
-  ability(cgroup: string): Ability;
+  cgroups(): readonly CgroupMount[];
+  /** One after the other, for each takes a while. */
+  abilities(cgroup: string): Iterable<NamedAbility>;
 }
 
 export type SocketChoice =
   | { readonly outcome: 'used'; readonly place: SocketPlace }
-  | { readonly outcome: 'left alone'; readonly reason: string };
+  /** `refused`: something is missing, and it is not left at that; `lacking`: it is; `unasked`: as it should be. */
+  | { readonly outcome: 'unasked' | 'lacking' | 'refused'; readonly reason: string };
 
 /**
  * Where sockets are balanced, or why they are left alone. What `auto` may do unasked is what concerns this node alone:
  * a process in a network of its own shares its cgroups with others.
  */
 export function choosePlace(settings: SocketSettings, surroundings: SocketSurroundings): SocketChoice {
+  const unasked = whyUnasked(settings, surroundings);
+  if (unasked !== undefined) return { outcome: 'unasked', reason: unasked };
+  const place = findCgroup(settings, surroundings.cgroups());
+  const missing = firstMissing(place, surroundings);
+  if (place.outcome === 'supported' && !missing) {
+    return { outcome: 'used', place: { directory: PIN_DIRECTORY, cgroup: place.cgroup } };
+  }
+  const reason = missing ? `${missing.reason}: ${missing.fix}` : '';
   const { mode } = settings;
-  const cgroup = cgroupOf(settings, surroundings);
+  if (mode === 'on' || mode === 'hostOnly') {
+    const why = `socketLoadBalancer.mode is ${mode}, but all sockets are left to IPVS: ${reason}`;
+    return { outcome: 'refused', reason: why };
+  }
+  if (!surroundings.hasPins()) return { outcome: 'lacking', reason };
+  // They go on connecting sockets to endpoints that nobody keeps up to date.
+  const why = `programs of an earlier svcplane are pinned in ${PIN_DIRECTORY} and can't be reached: ${reason}`;
+  return { outcome: 'refused', reason: why };
+}
+
+/** Why sockets are left alone whatever the machine can do; undefined if they are not. */
+export function whyUnasked(
+  { mode }: SocketSettings,
+  { hasPins, isInHostNetwork }: Pick<SocketSurroundings, 'hasPins' | 'isInHostNetwork'>,
+): string | undefined {
   // Only to switch off what is there.
-  if (mode === 'off' && !surroundings.hasPins()) return leftAlone('socketLoadBalancer.mode is off');
-  if (mode === 'auto' && !surroundings.isInHostNetwork()) {
-    return leftAlone('this process is not in the network namespace of the node');
-  }
-  if (cgroup === undefined) {
-    return leftAlone(
-      'no cgroup2 with the root of all cgroups is mounted here: mount it, or set socketLoadBalancer.cgroup',
-    );
-  }
-  const ability = surroundings.ability(cgroup);
-  if (ability.outcome !== 'supported') return leftAlone(ability.reason);
-  return { outcome: 'used', place: { directory: PIN_DIRECTORY, cgroup } };
+  if (mode === 'off' && !hasPins()) return 'socketLoadBalancer.mode is off';
+  if (mode === 'auto' && !isInHostNetwork())
+    return 'this process is not in the network namespace of the node';
+  return undefined;
 }
 
-function cgroupOf({ cgroup }: SocketSettings, { cgroups }: SocketSurroundings): string | undefined {
-  return cgroup === '' ? cgroups().find(({ isHostRoot }) => isHostRoot)?.path : cgroup;
+export type FoundCgroup = NamedAbility & { readonly cgroup: string };
+
+/**
+ * The cgroup of the configuration, else the root of all, else what a node that is a container itself (kind) has handed
+ * in as its root.
+ */
+export function findCgroup({ cgroup }: SocketSettings, mounts: readonly CgroupMount[]): FoundCgroup {
+  const found = mounts.find(({ isHostRoot }) => isHostRoot) ?? mounts.find(({ isHandedIn }) => isHandedIn);
+  const path = cgroup === '' ? found?.path : cgroup;
+  if (path !== undefined) return { what: `cgroup2 at ${path}`, fix: '', cgroup: path, outcome: 'supported' };
+  const [other] = mounts;
+  const missing = { what: 'the root of all cgroups', cgroup: '', outcome: 'unsupported' } as const;
+  if (!other) {
+    const fix = 'mount -t cgroup2 cgroup2 /sys/fs/cgroup, or elsewhere, or set socketLoadBalancer.cgroup';
+    return { ...missing, reason: 'no cgroup2 is mounted', fix };
+  }
+  const reason = `the cgroup2 at ${other.path} shows no more than a cgroup namespace of its own`;
+  const fix = 'mount the /sys/fs/cgroup of the node here (hostPath), or set socketLoadBalancer.cgroup';
+  return { ...missing, reason, fix };
 }
 
-function leftAlone(reason: string): SocketChoice {
-  return { outcome: 'left alone', reason };
+type Missing = Exclude<NamedAbility, { readonly outcome: 'supported' }>;
+
+function firstMissing(place: FoundCgroup, { abilities }: SocketSurroundings): Missing | undefined {
+  if (place.outcome !== 'supported') return place;
+  for (const ability of abilities(place.cgroup)) {
+    if (ability.outcome !== 'supported') return ability;
+  }
+  return undefined;
 }

@@ -111,7 +111,7 @@ export function projectSocklb(
 }
 
 /** Not the Service, for which all is well: IPVS serves it. */
-const SUBJECT = 'socket load balancer';
+export const SUBJECT = 'socket load balancer';
 
 /** Nobody else tells the owner of a connected UDP socket that its endpoint is gone. */
 function endingRefusal(

@@ -1,16 +1,22 @@
 import { describe, expect, it } from 'vitest';
 import { choosePlace, PIN_DIRECTORY, type SocketSurroundings } from '../../../src/dataplane/socklb/place.ts';
 
-const ROOT = { path: '/sys/fs/cgroup', isHostRoot: true };
+const ROOT = { path: '/sys/fs/cgroup', isHostRoot: true, isHandedIn: false };
+const OWN = { path: '/sys/fs/cgroup', isHostRoot: false, isHandedIn: false };
 
 const NODE: SocketSurroundings = {
   hasPins: () => false,
   isInHostNetwork: () => true,
   cgroups: () => [ROOT],
-  ability: () => ({ outcome: 'supported' }),
+  abilities: () => [{ outcome: 'supported', what: 'bpf(2)', fix: 'run as root' }],
 };
 
-const LACKS = { outcome: 'unsupported', reason: 'the process lacks CAP_BPF' } as const;
+const LACKS: Partial<SocketSurroundings> = {
+  abilities: () => [
+    { outcome: 'supported', what: 'bpf(2)', fix: '' },
+    { outcome: 'unsupported', reason: 'x is no bpffs', what: 'bpffs at x', fix: 'mount -t bpf bpf x' },
+  ],
+};
 
 describe('choosePlace()', () => {
   it.each(['auto', 'on', 'hostOnly'] as const)('is the root of all cgroups with %s', (mode) => {
@@ -23,37 +29,72 @@ describe('choosePlace()', () => {
     expect(choice).toMatchObject({ place: { cgroup: '/cg/pods' } });
   });
 
+  it('is what a node in a container hands in, where no root of all is seen', () => {
+    const handedIn = { path: '/host/cgroup', isHostRoot: false, isHandedIn: true };
+    const cgroups = () => [OWN, handedIn];
+    expect(choosePlace({ mode: 'auto', cgroup: '' }, { ...NODE, cgroups })).toMatchObject({
+      place: { cgroup: '/host/cgroup' },
+    });
+    expect(
+      choosePlace({ mode: 'auto', cgroup: '' }, { ...NODE, cgroups: () => [OWN, handedIn, ROOT] }),
+    ).toMatchObject({ place: { cgroup: ROOT.path } });
+  });
+
   it.each([
     {
       name: 'auto in a network of its own',
       mode: 'auto',
       change: { isInHostNetwork: () => false },
+      outcome: 'unasked',
       reason: /network/,
     },
-    { name: 'off', mode: 'off', change: {}, reason: /mode is off/ },
+    { name: 'off', mode: 'off', change: {}, outcome: 'unasked', reason: /mode is off/ },
     {
-      name: 'no root of all cgroups',
-      mode: 'on',
-      change: { cgroups: () => [{ ...ROOT, isHostRoot: false }] },
-      reason: /socketLoadBalancer.cgroup/,
-    },
-    {
-      name: 'a kernel that lacks something',
+      name: 'no cgroup2 at all',
       mode: 'auto',
-      change: { ability: () => LACKS },
-      reason: /CAP_BPF/,
+      change: { cgroups: () => [] },
+      outcome: 'lacking',
+      reason: /^no cgroup2 is mounted: mount -t cgroup2/,
     },
-  ] as const)('leaves sockets alone: $name', ({ mode, change, reason }) => {
+    {
+      name: 'a cgroup namespace of its own',
+      mode: 'on',
+      change: { cgroups: () => [OWN] },
+      outcome: 'refused',
+      reason: /mode is on, but .* cgroup namespace of its own: mount .*hostPath.*socketLoadBalancer.cgroup/,
+    },
+    {
+      name: 'a machine that lacks something, which is left at that',
+      mode: 'auto',
+      change: LACKS,
+      outcome: 'lacking',
+      reason: /^x is no bpffs: mount -t bpf bpf x$/,
+    },
+    {
+      name: 'a machine that lacks something, against what was said',
+      mode: 'hostOnly',
+      change: LACKS,
+      outcome: 'refused',
+      reason: /mode is hostOnly, but all sockets are left to IPVS: x is no bpffs/,
+    },
+    {
+      name: 'a machine that lacks something, and programs that nobody keeps up to date',
+      mode: 'auto',
+      change: { ...LACKS, hasPins: () => true },
+      outcome: 'refused',
+      reason: /programs of an earlier svcplane are pinned in .*v1 and can't be reached: x is no bpffs/,
+    },
+  ] as const)('leaves sockets alone: $name', ({ mode, change, outcome, reason }) => {
     const choice = choosePlace({ mode, cgroup: '' }, { ...NODE, ...change });
-    expect(choice).toEqual({ outcome: 'left alone', reason: expect.stringMatching(reason) });
+    expect(choice).toEqual({ outcome, reason: expect.stringMatching(reason) });
   });
 
   it('asks for abilities last, for that takes a while', () => {
-    const ability = () => {
+    const abilities = () => {
       throw new Error('asked');
     };
-    const surroundings = { ...NODE, isInHostNetwork: () => false, ability };
-    expect(choosePlace({ mode: 'auto', cgroup: '' }, surroundings).outcome).toBe('left alone');
+    const surroundings = { ...NODE, isInHostNetwork: () => false, abilities };
+    expect(choosePlace({ mode: 'auto', cgroup: '' }, surroundings).outcome).toBe('unasked');
   });
 
   it('is used even if off, where there is something to switch off', () => {

@@ -1,0 +1,36 @@
+import type { Ability, Finding } from './finding.ts';
+
+/** What of this host the socket load balancer can use. */
+export interface SocketReport {
+  readonly mode: 'auto' | 'on' | 'off' | 'hostOnly';
+  /** Why nothing is asked of the host for it; null where something is. */
+  readonly unasked: string | null;
+  readonly abilities: readonly (Ability & { readonly what: string; readonly fix: string })[];
+  /** Whether a program can say which error a client gets. */
+  readonly canTellErrors: boolean;
+}
+
+/** What is missing is an error only where the configuration wants it: else all goes through IPVS. Pure. */
+export function socketFindings({
+  mode,
+  unasked,
+  abilities,
+  canTellErrors,
+}: SocketReport): readonly Finding[] {
+  if (unasked !== null) return [{ level: 'ok', what: `sockets are left to IPVS: ${unasked}`, fix: '' }];
+  const level = mode === 'on' || mode === 'hostOnly' ? 'error' : 'warning';
+  const missing = abilities.some(({ outcome }) => outcome !== 'supported');
+  const ofErrors: Finding = {
+    level: 'warning',
+    what: 'sockets: a client of a Service without endpoints gets EPERM, not ECONNREFUSED',
+    fix: 'Linux 5.18 or newer',
+  };
+  return [
+    ...abilities.map((each): Finding => {
+      const { what, fix } = each;
+      if (each.outcome === 'supported') return { level: 'ok', what: `sockets: ${what}`, fix: '' };
+      return { level, what: `sockets: ${what}: ${each.outcome}: ${each.reason}`, fix };
+    }),
+    ...(missing || canTellErrors ? [] : [ofErrors]),
+  ];
+}

@@ -1,0 +1,85 @@
+import { expect, it } from 'vitest';
+import * as links from '../native-bindings/bpf-links.ts';
+import * as maps from '../native-bindings/bpf-maps.ts';
+import * as objects from '../native-bindings/bpf-object.ts';
+import * as programs from '../native-bindings/bpf-programs.ts';
+import * as netlink from '../native-bindings/netlink-socket.ts';
+import * as namespaces from '../native-bindings/network-namespace.ts';
+import * as diagnosis from '../native-bindings/socket-diagnosis-probe.ts';
+import { inspectSockets, NodeSockets, type SocketBindings } from '../src/socket-host.ts';
+
+const SUPPORTED = { outcome: 'supported' } as const;
+const EXCLUSIVE = { connect4: { flags: 0, ids: [7] }, sendmsg4: { flags: 1, ids: [8, 9] } };
+
+/** A kernel that can do everything, but for `change`; nothing is made in it. */
+function bindings(change: Partial<SocketBindings> = {}): SocketBindings {
+  return {
+    ...links,
+    ...maps,
+    ...objects,
+    ...programs,
+    ...namespaces,
+    ...netlink,
+    ...diagnosis,
+    findCgroup2Mounts: () => [{ path: '/sys/fs/cgroup', isHostRoot: true, isHandedIn: false }],
+    probeBpffs: () => SUPPORTED,
+    probeBpf: () => SUPPORTED,
+    probeSockAddrPrograms: () => SUPPORTED,
+    probeSocketStorage: () => SUPPORTED,
+    probeLinks: () => SUPPORTED,
+    probeSetRetval: () => SUPPORTED,
+    queryPrograms: () => ({ flags: 0, ids: [] }),
+    ...change,
+  };
+}
+
+const LACKS = { outcome: 'unsupported', reason: 'the process lacks CAP_BPF' } as const;
+const ON = { mode: 'on', cgroup: '' } as const;
+
+it('NodeSockets is there where the machine can do it, whatever becomes of the mode', async () => {
+  using sockets = await NodeSockets.open(ON, async () => bindings());
+  expect(sockets.state()).toMatchObject({ outcome: 'used', cgroup: '/sys/fs/cgroup', reason: null });
+  const { kernel } = sockets;
+  expect(kernel).toBeDefined();
+  await sockets.configure({ ...ON, mode: 'off' });
+  expect([sockets.kernel, sockets.state().mode]).toEqual([kernel, 'off']);
+});
+
+it('NodeSockets goes on without, says why, and looks again when the mode changes', async () => {
+  let change: Partial<SocketBindings> = { probeBpf: () => LACKS };
+  using sockets = await NodeSockets.open(ON, async () => bindings(change));
+  expect(sockets.kernel).toBeUndefined();
+  expect(sockets.refusal).toMatch(
+    /mode is on, but .*the process lacks CAP_BPF: run as root, or grant CAP_BPF/,
+  );
+  expect(sockets.state()).toMatchObject({ outcome: 'refused', cgroup: null, events: null });
+  change = {};
+  await sockets.configure({ ...ON, mode: 'hostOnly' });
+  expect([sockets.refusal, sockets.kernel !== undefined]).toEqual([undefined, true]);
+});
+
+it('NodeSockets names the programs of others that stand alone, by number', async () => {
+  const numbers = new Map<number, string>(
+    Object.entries(programs.ATTACH_TYPE).map(([hook, number]) => [number, hook]),
+  );
+  const queryPrograms = (_: string, attachType: number) =>
+    Object.entries(EXCLUSIVE).find(([hook]) => hook === numbers.get(attachType))?.[1] ?? {
+      flags: 2,
+      ids: [3],
+    };
+  using sockets = await NodeSockets.open(ON, async () => bindings({ queryPrograms }));
+  expect(sockets.refusal).toMatch(
+    /stand alone on \/sys\/fs\/cgroup: program 7 at connect4; program 8, 9 at sendmsg4/,
+  );
+});
+
+it('inspectSockets() names each ability, with its fix, and what is missing beside the rest', async () => {
+  const probes = { probeBpffs: () => ({ outcome: 'unsupported', reason: 'it is no bpffs' }) as const };
+  const { abilities, canTellErrors } = await inspectSockets(ON, async () =>
+    bindings({ ...probes, probeSetRetval: () => LACKS }),
+  );
+  expect(abilities).toHaveLength(7);
+  const missing = abilities.filter(({ outcome }) => outcome !== 'supported');
+  expect(missing).toMatchObject([{ what: 'bpffs at /sys/fs/bpf', fix: 'mount -t bpf bpf /sys/fs/bpf' }]);
+  expect(canTellErrors).toBe(false);
+});
