@@ -211,7 +211,8 @@ async function measureNetlink(api: ApiClient, proxy: ServiceProxy, view: KernelV
   const file = `/tmp/bench-strace-${process.pid}`;
   const startedMs = Date.now();
   const daemon = await proxy.start(straceTo(file));
-  if ((await syncAfter(startedMs, limitMs)) === undefined) throw new LimitError('no sync under strace');
+  // It is much slower so: what is not in sync in time has no figure, and the rest goes on.
+  if ((await syncAfter(startedMs, limitMs)) === undefined) return daemon;
   await settle();
   const atStart = countDatagrams(file);
   figures.restartDatagrams = atStart;
