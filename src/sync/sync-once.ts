@@ -76,7 +76,10 @@ export function planTeardown(states: readonly StageState[]): SyncPlan {
 
 function syncPlan(states: readonly StageState[], plans: readonly StagePlan[]): SyncPlan {
   return {
-    digest: digestOf(states),
+    // The text of everything observed is large, and only plans that are saved or shown need its digest.
+    get digest() {
+      return digestOf(states);
+    },
     make: plans.map((plan) => plan.make),
     break: plans.map((plan) => plan.break).reverse(),
     rejected: plans.flatMap((plan) => [...plan.conflicts, ...plan.refused]).sort(compareRejected),
