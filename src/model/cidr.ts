@@ -4,6 +4,7 @@ import {
   familyOf,
   type IpAddress,
   type IpFamily,
+  ipv4Number,
   mappedBytes,
   parseIpAddress,
 } from './address.ts';
@@ -60,6 +61,11 @@ export function hostRange(address: IpAddress): Cidr {
 /** Whether `address` lies in `cidr`; false for the other family. */
 export function cidrContains(cidr: Cidr, address: IpAddress): boolean {
   if (familyOf(address) !== cidr.family) return false;
+  if (cidr.family === 'IPv4') {
+    const size = 2 ** (32 - cidr.prefixLength);
+    const offset = ipv4Number(address) - ipv4Number(cidr.network);
+    return offset >= 0 && offset < size;
+  }
   return addressFromBytes(masked(addressBytes(address), cidr.prefixLength)) === cidr.network;
 }
 
