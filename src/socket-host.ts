@@ -153,6 +153,12 @@ function endingOf(bindings: EndingBindings): SocketEnding {
   }
 }
 
+function endingAbility(ending: SocketEnding): Ability {
+  if (ending.outcome === 'supported') return ending;
+  const which = ending.outcome === 'partly' ? 'those of other network namespaces are not: ' : '';
+  return { outcome: 'unsupported', reason: `${which}${ending.reason}` };
+}
+
 const OWN_NAMESPACE = '/proc/thread-self/ns/net';
 
 /** Its inode number. */
@@ -164,13 +170,14 @@ function ownNamespace(): string {
 export async function inspectSockets(settings: SocketSettings, load: Load) {
   const { mode } = settings;
   const unasked = whyUnasked(settings, HERE);
-  if (unasked !== undefined) return { mode, unasked, abilities: [], canTellErrors: true };
+  if (unasked !== undefined) return { mode, unasked, abilities: [], ending: null, canTellErrors: true };
   const bindings = await load();
   const place = findCgroup(settings, bindings.findCgroup2Mounts());
   return {
     mode,
     unasked: null,
     abilities: [place, ...abilitiesOf(bindings, place.outcome === 'supported' ? place.cgroup : undefined)],
+    ending: endingAbility(endingOf(bindings)),
     canTellErrors: bindings.probeSetRetval().outcome !== 'unsupported',
   };
 }

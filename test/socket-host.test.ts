@@ -6,7 +6,9 @@ import * as programs from '../native-bindings/bpf-programs.ts';
 import * as netlink from '../native-bindings/netlink-socket.ts';
 import * as namespaces from '../native-bindings/network-namespace.ts';
 import * as diagnosis from '../native-bindings/socket-diagnosis-probe.ts';
-import { inspectSockets, NodeSockets, type SocketBindings } from '../src/socket-host.ts';
+import { inspectSockets, NodeSockets, openEnder, type SocketBindings } from '../src/socket-host.ts';
+import { FakeSockDiag } from './netlink/fake-sock-diag.ts';
+import { address } from './trace/build.ts';
 
 const SUPPORTED = { outcome: 'supported' } as const;
 const EXCLUSIVE = { connect4: { flags: 0, ids: [7] }, sendmsg4: { flags: 1, ids: [8, 9] } };
@@ -35,6 +37,14 @@ function bindings(change: Partial<SocketBindings> = {}): SocketBindings {
 
 const LACKS = { outcome: 'unsupported', reason: 'the process lacks CAP_BPF' } as const;
 const ON = { mode: 'on', cgroup: '' } as const;
+
+/** As with CAP_SYS_ADMIN, and without. */
+const ENTERS = { inNetworkNamespace: <Result>(_: string, body: () => Result) => body() };
+const STAYS = {
+  inNetworkNamespace: (): never => {
+    throw new Error('setns: EPERM');
+  },
+};
 
 it('NodeSockets is there where the machine can do it, whatever becomes of the mode', async () => {
   using sockets = await NodeSockets.open(ON, async () => bindings());
@@ -82,4 +92,50 @@ it('inspectSockets() names each ability, with its fix, and what is missing besid
   const missing = abilities.filter(({ outcome }) => outcome !== 'supported');
   expect(missing).toMatchObject([{ what: 'bpffs at /sys/fs/bpf', fix: 'mount -t bpf bpf /sys/fs/bpf' }]);
   expect(canTellErrors).toBe(false);
+});
+
+it('inspectSockets() tells whether UDP sockets can be ended, of this namespace and of others', async () => {
+  const ending = async (change: Partial<SocketBindings>) =>
+    (
+      await inspectSockets(ON, async () =>
+        bindings({ probeEndingUdpSockets: () => SUPPORTED, ...ENTERS, ...change }),
+      )
+    ).ending;
+  expect(await ending({})).toEqual(SUPPORTED);
+  expect(await ending({ probeEndingUdpSockets: () => LACKS })).toEqual(LACKS);
+  expect(await ending(STAYS)).toMatchObject({
+    outcome: 'unsupported',
+    reason: expect.stringMatching(/^those of other network namespaces are not: .*EPERM.*CAP_SYS_ADMIN/),
+  });
+});
+
+it.each([
+  { name: 'all namespaces that it sees', enters: true, opened: ['own', '/run/netns/pod'] },
+  { name: 'its own namespace where it can enter no other', enters: false, opened: ['own'] },
+])('openEnder() looks at $name', async ({ enters, opened }) => {
+  const looked: string[] = [];
+  let at = 'own';
+  const ender = openEnder({
+    ...bindings(),
+    probeEndingUdpSockets: () => SUPPORTED,
+    visibleNetworkNamespaces: () => [{ id: '7', path: '/run/netns/pod' }],
+    inNetworkNamespace: (path, body) => {
+      if (!enters) return STAYS.inNetworkNamespace();
+      at = path;
+      try {
+        return body();
+      } finally {
+        at = 'own';
+      }
+    },
+    NetlinkSocket: {
+      open: () => {
+        looked.push(at);
+        return new FakeSockDiag([]);
+      },
+    },
+  });
+  const target = { address: address('10.0.0.3'), port: 53, cookies: new Set([1n]) };
+  expect(await ender.endSockets([target], new AbortController().signal)).toEqual({ outcome: 'ok' });
+  expect(looked).toEqual(opened);
 });

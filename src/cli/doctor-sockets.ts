@@ -6,6 +6,8 @@ export interface SocketReport {
   /** Why nothing is asked of the host for it; null where something is. */
   readonly unasked: string | null;
   readonly abilities: readonly (Ability & { readonly what: string; readonly fix: string })[];
+  /** Whether UDP sockets can be ended whose endpoint is gone; null where that was not asked. */
+  readonly ending: Ability | null;
   /** Whether a program can say which error a client gets. */
   readonly canTellErrors: boolean;
 }
@@ -15,6 +17,7 @@ export function socketFindings({
   mode,
   unasked,
   abilities,
+  ending,
   canTellErrors,
 }: SocketReport): readonly Finding[] {
   if (unasked !== null) return [{ level: 'ok', what: `sockets are left to IPVS: ${unasked}`, fix: '' }];
@@ -32,5 +35,15 @@ export function socketFindings({
       return { level, what: `sockets: ${what}: ${each.outcome}: ${each.reason}`, fix };
     }),
     ...(missing || canTellErrors ? [] : [ofErrors]),
+    ...(missing || ending === null ? [] : [endingFinding(ending)]),
   ];
+}
+
+/** Never an error: without it all works, until a resolver asks an endpoint that is gone. */
+function endingFinding(ending: Ability): Finding {
+  const what = 'sockets: UDP sockets are ended whose endpoint is gone';
+  if (ending.outcome === 'supported') return { level: 'ok', what, fix: '' };
+  const fix =
+    'a kernel built with CONFIG_INET_DIAG_DESTROY; run as root, or grant CAP_NET_ADMIN and CAP_SYS_ADMIN to the container';
+  return { level: 'warning', what: `${what}: ${ending.outcome}: ${ending.reason}`, fix };
 }

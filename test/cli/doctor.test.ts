@@ -15,6 +15,7 @@ const SOCKETS: HostReport['sockets'] = {
     { outcome: 'supported', what: 'bpf(2)', fix: 'run as root' },
     { outcome: 'unsupported', reason: 'x is no bpffs', what: 'bpffs at x', fix: 'mount -t bpf bpf x' },
   ],
+  ending: { outcome: 'supported' },
   canTellErrors: true,
 };
 
@@ -108,6 +109,20 @@ describe('diagnose() finds', () => {
       name: 'a kernel whose programs can not say why they refuse',
       host: { sockets: { ...SOCKETS, abilities: [], canTellErrors: false } },
       found: [/^warning: sockets: .* gets EPERM, not ECONNREFUSED \| Linux 5.18/],
+    },
+    {
+      name: 'sockets of pods that nobody can end, as no more than a warning',
+      host: {
+        sockets: {
+          ...SOCKETS,
+          mode: 'on',
+          abilities: [],
+          ending: { outcome: 'unsupported', reason: 'those of other network namespaces are not: EPERM' },
+        },
+      },
+      found: [
+        /^warning: sockets: UDP sockets are ended .*: unsupported: those of other .*: EPERM \| a kernel built with CONFIG_INET_DIAG_DESTROY; .*CAP_SYS_ADMIN/,
+      ],
     },
     {
       name: 'what the ledger had to say',

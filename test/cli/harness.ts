@@ -46,7 +46,13 @@ export const HEALTHY_HOST: HostReport = {
   foreignVirtualServers: [],
   boundAddresses: 0,
   clusterIPs: 'bind',
-  sockets: { mode: 'auto', unasked: 'this process is elsewhere', abilities: [], canTellErrors: true },
+  sockets: {
+    mode: 'auto',
+    unasked: 'this process is elsewhere',
+    abilities: [],
+    ending: null,
+    canTellErrors: true,
+  },
   ledgerNotes: [],
 };
 
