@@ -64,6 +64,9 @@ struct target {
 	__be16 port;
 };
 
+/* An offset that is another one in each turn, the verifier takes from CAP_PERFMON alone. */
+#define UNROLLED _Pragma("clang loop unroll(full)")
+
 /* What became of a call. */
 enum verdict { LEAVE, BALANCED, REFUSE };
 
@@ -110,9 +113,17 @@ INLINE struct backend *find_backend(__u32 id, __u32 svc_id)
 	return backend && backend->id == id && backend->svc_id == svc_id ? backend : 0;
 }
 
+INLINE int same_service(const struct svc_val *a, const struct svc_val *b)
+{
+	return a->svc_id == b->svc_id && a->gen == b->gen && a->count == b->count && a->flags == b->flags &&
+	       a->affinity_s == b->affinity_s;
+}
+
 /*
  * Copies the row of a service. The kernel gives the memory of a replaced row to another one without waiting for readers,
- * and a row does not tell its key: so look again, and believe the copy only if the row is still in its place.
+ * and a row does not tell its key: so look again, and believe the copy only if the row is still there. What is compared
+ * are the rows and not where they are: to compare pointers a process needs CAP_PERFMON. The row of another service has
+ * another number.
  */
 INLINE int read_service(struct svc_key *key, struct svc_val *copy)
 {
@@ -124,7 +135,8 @@ INLINE int read_service(struct svc_key *key, struct svc_val *copy)
 		*copy = *row;
 		/* Loads before must not be done after. */
 		asm volatile("" ::: "memory");
-		if (map_lookup(&lb_svc, key) == row)
+		row = map_lookup(&lb_svc, key);
+		if (row && same_service(row, copy))
 			return 1;
 	}
 	return 0;
@@ -189,26 +201,43 @@ INLINE void note_connection(const struct call *call, __u32 backend_id)
 }
 
 /*
+ * A flow by its number. Without CAP_PERFMON the verifier takes no offset that it knows to be another one on another path;
+ * so it is made to know nothing of it but its range, by means of any number that it does not know.
+ */
+INLINE struct sk_flow *flow_at(struct sk_flows *flows, __u64 number, __u64 any)
+{
+	asm volatile("%0 ^= %1\n\t%0 ^= %1" : "+r"(number) : "r"(any));
+	return &flows->flow[number & (UDP_FLOWS - 1)];
+}
+
+/*
  * A UDP socket stays with its backend: a datagram of a flow that went elsewhere is no use to either, and the reply to a
  * connected socket would not be taken.
  */
 INLINE int by_flow(const struct call *call, struct sk_flows *flows, struct target *target, __u32 udp_flow_s)
 {
-	for (int i = 0; i < UDP_FLOWS; i++) {
-		struct sk_flow *flow = &flows->flow[i];
+	__u64 newest = 0, at = 0;
+	struct sk_flow *flow;
 
-		if (flow->svc_id != call->svc.svc_id || flow->vport != target->port || !same_addr(&flow->vip, &target->addr))
+	UNROLLED
+	for (int i = 0; i < UDP_FLOWS; i++) {
+		const struct sk_flow *each = &flows->flow[i];
+
+		if (each->svc_id != call->svc.svc_id || each->vport != target->port || each->last_ns <= newest ||
+		    !same_addr(&each->vip, &target->addr))
 			continue;
-		if (!is_within(call->now_ns, flow->last_ns, udp_flow_s) || !find_backend(flow->backend_id, flow->svc_id))
-			continue;
-		flow->last_ns = call->now_ns;
-		note_connection(call, flow->backend_id);
-		copy_addr(&target->addr, &flow->addr);
-		target->port = flow->port;
-		count(STAT_FLOW);
-		return 1;
+		newest = each->last_ns;
+		at = i;
 	}
-	return 0;
+	flow = flow_at(flows, at, newest);
+	if (!newest || !is_within(call->now_ns, newest, udp_flow_s) || !find_backend(flow->backend_id, flow->svc_id))
+		return 0;
+	flow->last_ns = call->now_ns;
+	note_connection(call, flow->backend_id);
+	copy_addr(&target->addr, &flow->addr);
+	target->port = flow->port;
+	count(STAT_FLOW);
+	return 1;
 }
 
 INLINE void remember(const struct call *call, struct sk_flow *flow, const struct target *target,
@@ -321,31 +350,37 @@ INLINE int is_flow_from(const struct sk_flow *flow, const struct target *source)
 /* Puts back what the application had asked for. Of two services with the same backend, the one asked last. */
 INLINE int restore(struct bpf_sock_addr *ctx, struct target *source)
 {
-	struct sk_flow *flow = 0;
+	const struct sk_flow *flow;
+	struct sk_flows *flows;
+	__u64 newest = 0, at = 0;
 
 	if (!ctx->sk)
 		return 0;
 	if (ctx->protocol == IPPROTO_UDP) {
-		struct sk_flows *flows = sk_storage_get(&lb_sk_udp, ctx->sk, 0, 0);
-
+		flows = sk_storage_get(&lb_sk_udp, ctx->sk, 0, 0);
 		if (!flows)
 			return 0;
+		UNROLLED
 		for (int i = 0; i < UDP_FLOWS; i++) {
-			struct sk_flow *other = &flows->flow[i];
+			const struct sk_flow *each = &flows->flow[i];
 
-			if (is_flow_from(other, source) && (!flow || other->last_ns > flow->last_ns))
-				flow = other;
+			if (each->last_ns <= newest || !is_flow_from(each, source))
+				continue;
+			newest = each->last_ns;
+			at = i;
 		}
+		if (!newest)
+			return 0;
+		flow = flow_at(flows, at, newest);
+		copy_addr(&source->addr, &flow->vip);
+		source->port = flow->vport;
 	} else {
-		struct sk_flow *last = sk_storage_get(&lb_sk_tcp, ctx->sk, 0, 0);
-
-		if (last && is_flow_from(last, source))
-			flow = last;
+		flow = sk_storage_get(&lb_sk_tcp, ctx->sk, 0, 0);
+		if (!flow || !is_flow_from(flow, source))
+			return 0;
+		copy_addr(&source->addr, &flow->vip);
+		source->port = flow->vport;
 	}
-	if (!flow)
-		return 0;
-	copy_addr(&source->addr, &flow->vip);
-	source->port = flow->vport;
 	count(STAT_REVERSE);
 	return 1;
 }
