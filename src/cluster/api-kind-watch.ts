@@ -1,9 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type ApiConnection, ApiError, NOT_JSON, refusal } from './api-connection.ts';
+import { type ApiConnection, ApiError, refusal } from './api-connection.ts';
 import type { ApiResource } from './api-resources.ts';
 import type { WatchedKind } from './decode-watched.ts';
 import type { FactStore } from './fact-store.ts';
 import { asObject, listIn, objectIn, type RawObject, textIn } from './object-fields.ts';
+import type { OtherWatches } from './relist-watch.ts';
+import { asError, failureOf, Gone, hasToList, isGone, versionOf, WatchFailure } from './watch-failure.ts';
 
 /** What has become of the watch of one kind. */
 export interface WatchState {
@@ -41,26 +43,13 @@ export interface KindWatchOptions {
   readonly onCount: (kind: WatchedKind, counter: WatchCounter, by: number) => void;
   /** The store has taken over what the server told: the first time, the whole first list, or that there is none. */
   readonly onTaken: () => void;
+  /** How the watches of all kinds heed each other. @default it is the only one */
+  readonly others?: OtherWatches;
 }
 
-const GONE = 410;
 const NOT_FOUND = 404;
-
-/** The version that was asked for is too old: everything has to be listed. */
-class Gone extends Error {
-  override readonly name = 'Gone';
-}
-
-/** A watch told of a failure, or of something that it can't tell. */
-class WatchFailure extends Error {
-  override readonly name = 'WatchFailure';
-  readonly retryAfterMs: number | null;
-
-  constructor(message: string, retryAfterMs: number | null = null) {
-    super(message);
-    this.retryAfterMs = retryAfterMs;
-  }
-}
+/** An answer that begins well may be an ERROR, which follows at once. */
+const GOES_ON_MS = 200;
 
 /** Keeps the facts of one kind as the API server has them, until aborted, through whatever happens to the connection. */
 export class KindWatch {
@@ -73,6 +62,10 @@ export class KindWatch {
   #isFirstWatch = true;
   /** The server may be another one than before, restored from a backup. */
   #isInDoubt = false;
+  #hasListed = false;
+  /** The last watch that was opened is a good one, or was until it ended. */
+  #goesOn = false;
+  #wake: () => void = () => undefined;
 
   constructor(options: KindWatchOptions) {
     this.#options = options;
@@ -88,9 +81,21 @@ export class KindWatch {
         if (signal.aborted) return;
         waitMs = this.#fail(error);
       }
-      // Rejects only if aborted, and then it is over.
-      if (waitMs > 0) await sleep(waitMs, undefined, { signal }).catch(() => undefined);
+      if (waitMs > 0) await this.#sleep(waitMs, signal);
     }
+  }
+
+  /** Waits no longer, if it waits for its next attempt. */
+  retryNow(): void {
+    this.#wake();
+  }
+
+  async #sleep(ms: number, signal: AbortSignal): Promise<void> {
+    const woken = new AbortController();
+    this.#wake = () => woken.abort();
+    // Rejects only if aborted or woken, and either is its end.
+    await sleep(ms, undefined, { signal: AbortSignal.any([signal, woken.signal]) }).catch(() => undefined);
+    this.#wake = () => undefined;
   }
 
   /** A list if there has to be one, and one watch to its end. @returns how long to wait before the next, in milliseconds */
@@ -113,7 +118,10 @@ export class KindWatch {
   }
 
   #fail(error: unknown): number {
-    const { delayAfter } = this.#options;
+    const { delayAfter, others, kind } = this.#options;
+    // What fails on and on is no reason for others to wait.
+    if (this.#goesOn || isGone(error)) others?.broke(kind);
+    this.#goesOn = false;
     this.#failures++;
     if (hasToList(error)) this.#resourceVersion = null;
     // The first time it is a matter of course, after the server's history was compacted.
@@ -144,6 +152,9 @@ export class KindWatch {
       version = page ? versionOf(page) : '';
       if (!page) break;
     } while (next !== undefined);
+    if (this.#hasListed) await this.#options.others?.listed(kind, signal);
+    signal.throwIfAborted();
+    this.#hasListed = true;
     list.finish();
     this.#enter(version === '' ? 'notServed' : 'watching');
     onTaken();
@@ -176,7 +187,7 @@ export class KindWatch {
 
   /** @returns whether it told anything new before the server ended it */
   async #watch(version: string, signal: AbortSignal): Promise<boolean> {
-    const { connection, kind, resource, times, onCount } = this.#options;
+    const { connection, kind, resource, times, onCount, others } = this.#options;
     if (!this.#isFirstWatch) onCount(kind, 'restarts', 1);
     this.#isFirstWatch = false;
     const timeoutSeconds = Math.ceil((times.watchMs * (1 + Math.random())) / 1000);
@@ -192,11 +203,21 @@ export class KindWatch {
       signal,
     });
     const startMs = performance.now();
-    for await (const batch of batches) {
-      this.#enter('watching');
-      if (batch.length === 0) continue;
-      if (performance.now() - startMs >= times.shortMs) this.#failures = 0;
-      this.#takeAll(batch);
+    let timer: NodeJS.Timeout | undefined;
+    const goOn = () => {
+      this.#goesOn = true;
+      others?.goesOn(kind);
+    };
+    try {
+      for await (const batch of batches) {
+        this.#enter('watching');
+        timer ??= setTimeout(goOn, GOES_ON_MS);
+        if (batch.length === 0) continue;
+        if (performance.now() - startMs >= times.shortMs) this.#failures = 0;
+        this.#takeAll(batch);
+      }
+    } finally {
+      clearTimeout(timer);
     }
     // A bookmark of the version that was asked for is nothing new: a server that ends after it would be asked without pause.
     return this.#resourceVersion !== version;
@@ -246,36 +267,4 @@ export class KindWatch {
     const { kind, onState } = this.#options;
     onState({ kind, state, ...(error && { error }) });
   }
-}
-
-function isGone(error: unknown): boolean {
-  return error instanceof Gone || (error instanceof ApiError && error.status === GONE);
-}
-
-/** Not where only the connection broke, or where the server has too much to do just now. */
-function hasToList(error: unknown): boolean {
-  if (error instanceof WatchFailure) return error.retryAfterMs === null;
-  return (
-    isGone(error) || !(error instanceof ApiError) || error.status === NOT_FOUND || error.code === NOT_JSON
-  );
-}
-
-/** @throws WatchFailure where there is none */
-function versionOf(object: RawObject): string {
-  const version = textIn(objectIn(object, 'metadata'), 'resourceVersion');
-  if (version === undefined || !/^\d+$/.test(version))
-    throw new WatchFailure('the API server tells of something without a resourceVersion');
-  return version;
-}
-
-/** @param status a Status of the API, as watches end with */
-function failureOf(status: RawObject): Error {
-  const reason = textIn(status, 'message') ?? textIn(status, 'reason') ?? 'without a reason';
-  if (status.code === GONE) return new Gone(reason);
-  const seconds = objectIn(status, 'details').retryAfterSeconds;
-  return new WatchFailure(reason, typeof seconds === 'number' ? seconds * 1000 : null);
-}
-
-function asError(error: unknown): Error {
-  return error instanceof Error ? error : new Error(String(error));
 }

@@ -4,6 +4,7 @@ import { resourceOf } from './api-resources.ts';
 import { WATCHED_KINDS, type WatchedKind } from './decode-watched.ts';
 import type { FactStore } from './fact-store.ts';
 import type { EndpointSliceFacts } from './facts.ts';
+import { WatchesTogether } from './relist-watch.ts';
 
 export interface WatchClusterOptions {
   /** Of the own Node. */
@@ -67,8 +68,10 @@ export async function* watchCluster(
   signal.addEventListener('abort', end);
   if (signal.aborted) end();
   over.signal.addEventListener('abort', () => bell.ring());
-  const watches = WATCHED_KINDS.map((kind) =>
-    new KindWatch({
+  const kinds = new Map<WatchedKind, KindWatch>();
+  const together = new WatchesTogether((kind) => kinds.get(kind)?.retryNow());
+  for (const kind of WATCHED_KINDS) {
+    const watch = new KindWatch({
       connection,
       store,
       kind,
@@ -78,8 +81,11 @@ export async function* watchCluster(
       onState,
       onCount,
       onTaken: () => taken(kind),
-    }).run(over.signal),
-  );
+      others: together,
+    });
+    kinds.set(kind, watch);
+  }
+  const watches = [...kinds.values()].map((watch) => watch.run(over.signal));
   try {
     for (;;) {
       await bell.rung();
