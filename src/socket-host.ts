@@ -196,17 +196,10 @@ const CAPABILITIES = 'run as root, or grant CAP_BPF and CAP_NET_ADMIN to the con
 
 function* abilitiesOf(bindings: SocketBindings, cgroup: string | undefined): Generator<NamedAbility> {
   const named = (ability: Ability, what: string, fix: string) => ({ ...ability, what, fix });
-  yield named(bindings.probeBpf(), 'bpf(2) with CAP_BPF and CAP_NET_ADMIN', CAPABILITIES);
-  yield named(
-    bindings.probeSockAddrPrograms(),
-    'programs at connect(2)',
-    'a kernel built with CONFIG_CGROUP_BPF',
-  );
-  yield named(
-    bindings.probeSocketStorage(),
-    'storage of programs with a socket',
-    'Linux 5.7 or newer, and from 6.19 on a processor that swaps 16 bytes at once',
-  );
+  const privilege = bindings.probeBpf();
+  yield named(privilege, 'bpf(2) with CAP_BPF and CAP_NET_ADMIN', CAPABILITIES);
+  // Without it nothing is to be learnt of the kernel.
+  if (privilege.outcome === 'supported') yield* featuresOf(bindings);
   yield named(bindings.probeLinks(), 'programs attached by links', 'Linux 5.7 or newer');
   yield named(bindings.probeBpffs(BPFFS), `bpffs at ${BPFFS}`, `mount -t bpf bpf ${BPFFS}`);
   if (cgroup === undefined) return;
@@ -215,6 +208,16 @@ function* abilitiesOf(bindings: SocketBindings, cgroup: string | undefined): Gen
     'room for our programs beside those of others',
     'bpftool cgroup tree tells whose they are: end it, or set socketLoadBalancer.mode to off',
   );
+}
+
+function* featuresOf(bindings: SocketBindings): Generator<NamedAbility> {
+  const programs = { what: 'programs at connect(2)', fix: 'a kernel built with CONFIG_CGROUP_BPF' };
+  yield { ...bindings.probeSockAddrPrograms(), ...programs };
+  const storage = {
+    what: 'storage of programs with a socket',
+    fix: 'Linux 5.7 or newer, and from 6.19 on a processor that swaps 16 bytes at once',
+  };
+  yield { ...bindings.probeSocketStorage(), ...storage };
 }
 
 /** Whether nobody has attached programs there that stand alone. */

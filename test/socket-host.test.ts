@@ -139,3 +139,11 @@ it.each([
   expect(await ender.endSockets([target], new AbortController().signal)).toEqual({ outcome: 'ok' });
   expect(looked).toEqual(opened);
 });
+
+it('inspectSockets() asks nothing of the kernel that only the privilege tells', async () => {
+  const asked = () => ({ outcome: 'unknown', reason: 'EPERM' }) as const;
+  const { abilities } = await inspectSockets(ON, async () =>
+    bindings({ probeBpf: () => LACKS, probeSockAddrPrograms: asked, probeSocketStorage: asked }),
+  );
+  expect(abilities.filter(({ outcome }) => outcome !== 'supported')).toMatchObject([LACKS]);
+});
