@@ -99,7 +99,7 @@ function renderSize(results: readonly Result[]): string {
     const values = new Map(present.map((candidate) => [candidate, of(figuresOf(candidate))]));
     const cells = present.map((candidate) => {
       const value = values.get(candidate);
-      return value === null ? `> ${limitMs / 60_000} min` : value === undefined ? '–' : show(value);
+      return value === null ? `> ${showMs(limitMs)}` : value === undefined ? '–' : show(value);
     });
     const ratios = compared.map((candidate) => ratio(values.get(candidate), values.get('svcplane'), limitMs));
     return [name(first.task), ...cells, ...ratios];
