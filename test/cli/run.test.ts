@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { parseIpAddress } from '../../src/model/address.ts';
 import { askDaemon } from '../../src/status/local-client.ts';
 import { node, service, slice } from '../objects.ts';
-import { CliHarness, type Output } from './harness.ts';
+import { CliHarness, NO_SOCKETS, type Output } from './harness.ts';
 
 const A = { address: '10.244.1.20', node: 'n0' };
 const B = { address: '10.244.2.30', node: 'n1' };
@@ -179,6 +179,22 @@ describe('run', () => {
     cli.file('config.yaml', `${QUIET}scheduler: fastest\n`);
     await said('scheduler "fastest" is not an IPVS scheduler; what was read before stays in force\n');
     expect(scheduler()).toEqual(['lc']);
+  });
+
+  it('goes on without sockets that it is to balance, says so while it lasts, and looks again by mode', async () => {
+    cli.sockets = { ...NO_SOCKETS, mode: 'on', outcome: 'refused', reason: 'there is no bpffs' };
+    cli.socketRefusal = 'there is no bpffs';
+    void run();
+    await said(
+      'sockets: mode on, all left to IPVS: there is no bpffs; start svcplane again when it is there\n',
+    );
+    await said('(start)');
+    await said('rejected: socket load balancer: there is no bpffs\n');
+    cli.sockets = { ...NO_SOCKETS, mode: 'hostOnly', outcome: 'used', cgroup: '/sys/fs/cgroup' };
+    cli.socketRefusal = undefined;
+    cli.file('config.yaml', `${QUIET}socketLoadBalancer: { mode: hostOnly, cgroup: /other }\n`);
+    await said('configuration: socketLoadBalancer.cgroup counts after a restart');
+    await said('sockets: mode hostOnly, at /sys/fs/cgroup\n');
   });
 
   it('takes the flags of kube-proxy, and says which have no effect', async () => {
