@@ -77,7 +77,7 @@ describe('svcplane as a process', () => {
       );
       expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
       expect(rows).toHaveLength(25_000 * 6);
-    });
+    }, 300_000);
 
     const cyclic = [
       { name: 'labels', yaml: 'kind: Service\napiVersion: v1\nmetadata: &m {name: a, labels: *m}\n' },
