@@ -1,4 +1,4 @@
-import { mkdtempSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -151,4 +151,5 @@ const whole = heapBytes();
 const { writes } = kernel;
 kernel.clear();
 await tell({ heapBytes: whole, kernelBytes: whole - heapBytes(), writes });
+rmSync(directory, { recursive: true, force: true });
 process.exit();
