@@ -92,7 +92,11 @@ describeWithImage('the image, in the containers of the DaemonSet', UNHURRIED, ()
 
   it('does all but sockets without BPF', () => {
     node.setSysctls();
-    expect(applyWithout('BPF').code).toBe(0);
+    const failed = applyWithout('BPF')
+      .stderr.split('\n')
+      .filter((line) => line.startsWith('failed: '));
+    // Those that nobody but the host sets.
+    expect(failed.filter((line) => !line.includes('EROFS; run sysctl -w net.'))).toEqual([]);
     expect(table().length).toBeGreaterThan(20);
   });
 });
