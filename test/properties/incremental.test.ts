@@ -30,7 +30,7 @@ describe('IncrementalSync', () => {
 });
 
 /** What nothing leads to any more: a process that starts has seen it for too short a time. */
-const CLEARS = /^deleteSocket(Slots|Table|Backend) /;
+const CLEARS = /^(deleteSocket(Slots|Table|Backend)|endSockets) /;
 
 /** Events come, time passes, and clients connect and go. */
 function begin(node: IncrementalNode, { events, clients, seconds }: Step): void {
