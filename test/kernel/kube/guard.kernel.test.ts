@@ -77,13 +77,11 @@ describeWithKube('svcplane run when Services vanish', ['kube-apiserver'], () => 
           'application/merge-patch+json',
         );
       const services = content.map(({ service }) => service);
-      // Seen one by one, up to half of them might go; a list has none of them at once.
-      troubled.setNetwork(true);
+      // Seen one by one, up to half of them might go; the list of one that starts has none of them at once.
+      await troubled.daemon.stop();
       await inParallel(services, label('nobody'));
-      await troubled.api.kill();
-      await troubled.api.compact();
-      await troubled.api.start();
-      troubled.setNetwork(false);
+      await troubled.daemon.start();
+      trips = 0;
       expect(await held()).toEqual(rows);
       // What is not in doubt goes on.
       await createContent(troubled.api, clusterContent(LATE));
