@@ -5,23 +5,10 @@ import { WATCHED_KINDS, type WatchedKind, watchedKey } from '../../src/cluster/d
 import { FactStore } from '../../src/cluster/fact-store.ts';
 import type { ClusterFacts } from '../../src/cluster/facts.ts';
 import type { RawObject } from '../../src/cluster/object-fields.ts';
-import { compareRejected } from '../../src/model/rejected.ts';
+import { comparableFacts } from '../comparable-facts.ts';
 import { node, service, slice } from '../objects.ts';
 
 const OWN = 'n0';
-
-/** What can be compared: without identity and without the order that a map or a list of reasons happens to have. */
-function comparable({ services, slices, node, otherNodes, serviceCIDRs, rejected }: ClusterFacts) {
-  const byKey = <T>(map: ReadonlyMap<string, T>) => Object.fromEntries([...map].sort());
-  return {
-    services: byKey(services),
-    slices: byKey(slices),
-    node,
-    otherNodes: byKey(otherNodes),
-    serviceCIDRs,
-    rejected: [...rejected].sort(compareRejected),
-  };
-}
 
 const names = fc.constantFrom('a', 'b', 'c');
 const namespaces = fc.constantFrom('x', 'y');
@@ -158,7 +145,7 @@ describe('FactStore', () => {
         for (const step of all) {
           stepOf(store, step);
           model.step(step);
-          expect(comparable(store.facts)).toEqual(comparable(model.facts()));
+          expect(comparableFacts(store.facts)).toEqual(comparableFacts(model.facts()));
         }
       }),
       { numRuns: 500 },

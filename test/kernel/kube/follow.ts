@@ -6,7 +6,7 @@ import { watchCluster } from '../../../src/cluster/api-watch.ts';
 import { decodeObjects } from '../../../src/cluster/decode.ts';
 import { type FactChanges, FactStore } from '../../../src/cluster/fact-store.ts';
 import type { ClusterFacts } from '../../../src/cluster/facts.ts';
-import { compareRejected } from '../../../src/model/rejected.ts';
+import { comparableFacts } from '../../comparable-facts.ts';
 import type { ApiServer } from './api-server.ts';
 
 export const NODE_NAME = 'node-1';
@@ -71,7 +71,8 @@ export function follow(api: ApiServer, connection: ApiConnection): Following {
     count: (counter) => counts.get(counter) ?? 0,
     converged: async () => {
       const isConverged = async () =>
-        yields.length > 0 && isDeepStrictEqual(comparable(store.facts), comparable(await listed(api)));
+        yields.length > 0 &&
+        isDeepStrictEqual(comparableFacts(store.facts), comparableFacts(await listed(api)));
       await expect.poll(isConverged, { timeout: CONVERGED_MS, interval: POLL_MS }).toBe(true);
     },
     [Symbol.asyncDispose]: async () => {
@@ -90,16 +91,4 @@ async function listed(api: ApiServer): Promise<ClusterFacts> {
     return items.map((item: object) => ({ ...item, kind, apiVersion }));
   });
   return decodeObjects((await Promise.all(lists)).flat(), NODE_NAME);
-}
-
-function comparable({ services, slices, node, otherNodes, serviceCIDRs, rejected }: ClusterFacts) {
-  const byKey = <T>(map: ReadonlyMap<string, T>) => [...map].sort(([a], [b]) => (a < b ? -1 : 1));
-  return {
-    services: byKey(services),
-    slices: byKey(slices),
-    node,
-    otherNodes: byKey(otherNodes),
-    serviceCIDRs,
-    rejected: [...rejected].sort(compareRejected),
-  };
 }
