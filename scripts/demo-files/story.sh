@@ -90,13 +90,17 @@ expect_output '^Applied: 0 added, 0 changed, 0 deleted\.$' 'no change at all'
 
 title 'One endpoint replaced: web-2 is gone, web-4 has come'
 show 'cp -r examples/guide /run/manifests && cp examples/endpoint-replaced/*.yaml /run/manifests'
+ask client http://10.96.0.10/ web-1 web-2 web-3
 show 'scripts/svcplane plan -f /run/manifests 2>/dev/null'
 expect_code 2 'there are changes'
-expect_output '^Plan: 2 to add, 0 to change, 2 to delete\.$' 'these and no others'
+expect_output '^Plan: 2 to add, 1 to change, 1 to delete\.$' 'these and no others'
 expect_output '^\+ addRealServer TCP 10\.96\.0\.10:80 -> 10\.244\.1\.23:8080 ' 'web-4 is added'
-expect_output '^- deleteRealServer TCP 10\.96\.0\.10:80 -> 10\.244\.1\.21:8080 ' 'web-2 is deleted'
+expect_output '^~ drainRealServer TCP 10\.96\.0\.10:80 -> 10\.244\.1\.21:8080 ' 'web-2 gets no new connections'
 show 'scripts/svcplane apply -f /run/manifests 2>/dev/null | tail -n 1'
 ask client http://10.96.0.10/ web-1 web-3 web-4
+echo 'Its last connections are closing. They hold it for three seconds, open ones for as long as they last:'
+show 'sleep 3; scripts/svcplane apply -f /run/manifests 2>/dev/null'
+expect_output '^- deleteRealServer TCP 10\.96\.0\.10:80 -> 10\.244\.1\.21:8080 ' 'web-2 is deleted'
 
 title 'Source ranges, and a Service scaled to zero'
 echo 'Only 172.30.0.100 may come to the load balancer address; api-1 of case 10 is gone:'

@@ -105,11 +105,16 @@ export class FakeIpvsKernel implements IpvsKernel {
   }
 
   /** Sets the open connections of a real server, as traffic does. */
-  connect(virtualServer: string, realServer: string, activeConnections: number): void {
+  connect(
+    virtualServer: string,
+    realServer: string,
+    activeConnections: number,
+    inactiveConnections = 0,
+  ): void {
     for (const [key, { realServers }] of this.#services) {
       if (key !== virtualServer) continue;
       for (const [real, row] of realServers) {
-        if (real === realServer) realServers.set(real, { ...row, activeConnections });
+        if (real === realServer) realServers.set(real, { ...row, activeConnections, inactiveConnections });
       }
     }
   }

@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { service, slice } from '../objects.ts';
 import { createHost, type Host, UNHURRIED } from './host.ts';
@@ -83,6 +84,8 @@ describeWithIpvs('svcplane with connections open', () => {
       expect(await ask('wanted again')).toBe('wanted again');
       await host.svcplane(['apply', '-f', manifests.empty]);
       await close();
+      // It is inactive for two minutes yet, and holds for three seconds.
+      await sleep(3000);
       const closed = await host.svcplane(['apply', '-f', manifests.empty]);
       expect(closed.stdout).toMatch(/^- deleteRealServer .*\nApplied: 0 added, 0 changed, 1 deleted\.\n$/);
       expect(host.state().table).toEqual([SERVER]);
@@ -96,6 +99,8 @@ describeWithIpvs('svcplane with connections open', () => {
       expect(boundIn(host)).toEqual([`svcplane0 ${VIP}/32`]);
       expect(await ask('deleted')).toBe('deleted');
       await close();
+      // It is inactive for two minutes yet, and holds for three seconds.
+      await sleep(3000);
       expect(await host.svcplane(['apply', '-f', manifests.none])).toMatchObject({ code: 0, stderr: '' });
       expect(host.state().table).toEqual([]);
       expect(boundIn(host)).toEqual([]);

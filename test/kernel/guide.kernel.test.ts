@@ -2,6 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { cpSync, mkdtempSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parseScenario } from '../scenarios/scenario-file.ts';
 import { createNamespace, describeWithIpvs, type NetworkNamespace, run } from './probe.ts';
@@ -121,17 +122,28 @@ describeWithIpvs('guide', () => {
       expect(svcplane('apply', '-f', GUIDE)).toBe('Applied: 0 added, 0 changed, 0 deleted.\n');
     });
 
-    it('one endpoint replaced is one real server added and one deleted', () => {
+    it('one endpoint replaced is one real server added and one drained, then deleted', async () => {
       const manifests = join(state, 'manifests');
       cpSync(GUIDE, manifests, { recursive: true });
       cpSync(join(ROOT, 'examples/endpoint-replaced'), manifests, { recursive: true });
-      const operations = svcplane('apply', '-f', manifests).trim().split('\n');
-      expect(operations.map((line) => line.split('  ')[0])).toEqual([
+      const apply = () =>
+        svcplane('apply', '-f', manifests)
+          .trim()
+          .split('\n')
+          .map((line) => line.split('  ')[0]);
+      // Each has a connection that is in TIME_WAIT.
+      expect(answers('client', 'http://10.96.0.10/', 3)).toEqual(['web-1', 'web-2', 'web-3']);
+      expect(apply()).toEqual([
         '+ addElement nft hairpin4 10.244.1.23 . 10.244.1.23',
         '+ addRealServer TCP 10.96.0.10:80 -> 10.244.1.23:8080',
-        '- deleteRealServer TCP 10.96.0.10:80 -> 10.244.1.21:8080',
+        '~ drainRealServer TCP 10.96.0.10:80 -> 10.244.1.21:8080',
         '- deleteElement nft hairpin4 10.244.1.21 . 10.244.1.21',
-        'Applied: 2 added, 0 changed, 2 deleted.',
+        'Applied: 2 added, 1 changed, 1 deleted.',
+      ]);
+      await sleep(3000);
+      expect(apply()).toEqual([
+        '- deleteRealServer TCP 10.96.0.10:80 -> 10.244.1.21:8080',
+        'Applied: 0 added, 0 changed, 1 deleted.',
       ]);
       expect(answers('client', 'http://10.96.0.10/', 3)).toEqual(['web-1', 'web-3', 'web-4']);
     });

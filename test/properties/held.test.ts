@@ -70,7 +70,8 @@ function withConnections(rows: IpvsRows, connections: readonly number[]): IpvsRo
     realServers: new Map(
       [...realServers].map(([key, real]) => {
         i += 1;
-        return [key, { ...real, activeConnections: connections[i % connections.length] ?? 0 }];
+        const activeConnections = connections[i % connections.length] ?? 0;
+        return [key, { ...real, activeConnections, inactiveConnections: i % 2 }];
       }),
     ),
   });

@@ -10,6 +10,13 @@ export interface DrainOptions {
   readonly drainDeletedServices: boolean;
 }
 
+/**
+ * How long connections that are not established hold an unwanted real server: a client whose handshake is cut has been
+ * told that it is connected. Long enough for one that loses two packets (they are sent again after 1 s and 2 s), for
+ * those that close stay for two minutes.
+ */
+const HANDSHAKE_MS = 3000;
+
 /** What becomes of an unwanted real server now. */
 type Fate = 'drain' | 'wait' | 'delete';
 
@@ -70,18 +77,19 @@ export function timeoutOf({ origin }: VirtualServerRow): number | null {
 
 function fateOf(
   row: VirtualServerRow,
-  { activeConnections, config, drain }: RealServerRow,
+  { activeConnections, inactiveConnections, config, drain }: RealServerRow,
   timeoutSeconds: number | null,
   observedAtMs: number,
   { drainTimeoutSeconds }: DrainOptions,
 ): Fate {
   // Only TCP says when a connection ends; a firewall mark of a frontend that is not known may carry it.
   if ((frontendOf(row)?.protocol ?? 'TCP') !== 'TCP') return 'delete';
-  if (activeConnections === 0) return 'delete';
+  if (activeConnections === 0 && inactiveConnections === 0) return 'delete';
   if (config.weight !== 0 || drain === null) {
     return (timeoutSeconds ?? drainTimeoutSeconds) === 0 ? 'delete' : 'drain';
   }
   // A drain keeps the deadline it began with, whatever its Service says now.
-  const leftMs = drain.startedAtMs + (drain.timeoutSeconds ?? drainTimeoutSeconds) * 1000 - observedAtMs;
-  return leftMs <= 0 ? 'delete' : 'wait';
+  const timeoutMs = (drain.timeoutSeconds ?? drainTimeoutSeconds) * 1000;
+  const lengthMs = activeConnections === 0 ? Math.min(HANDSHAKE_MS, timeoutMs) : timeoutMs;
+  return observedAtMs - drain.startedAtMs < lengthMs ? 'wait' : 'delete';
 }

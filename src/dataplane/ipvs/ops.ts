@@ -8,6 +8,7 @@ import type { Operation, OpOf } from '../dataplane.ts';
 import type { LedgerDrain, LedgerOrigin } from '../ledger.ts';
 import type { FlowEndpoint, StaleFlows } from './kernel.ts';
 import type {
+  ConnectionCounts,
   Frontend,
   RealServerConfig,
   RealServerRow,
@@ -141,7 +142,7 @@ export function drainRealServer(
   return {
     op: 'drainRealServer',
     subject: subjectOf(row, have.config),
-    detail: `weight ${weightBefore} → 0, ${plural(have.activeConnections, 'active connection')}${limit}`,
+    detail: `weight ${weightBefore} → 0, ${describeConnections(have)}${limit}`,
     reason,
     identity: row.identity,
     realServer: { ...have.config, weight: 0 },
@@ -155,11 +156,17 @@ export function deleteRealServer(row: VirtualServerRow, have: RealServerRow, rea
   return {
     op: 'deleteRealServer',
     subject: subjectOf(row, have.config),
-    detail: have.activeConnections === 0 ? '' : plural(have.activeConnections, 'active connection'),
+    detail: describeConnections(have),
     reason,
     identity: row.identity,
     realServer: have.config,
   };
+}
+
+/** Those that matter most, of one kind only; "" if there are none. */
+function describeConnections({ activeConnections, inactiveConnections }: ConnectionCounts): string {
+  if (activeConnections > 0) return plural(activeConnections, 'active connection');
+  return inactiveConnections > 0 ? plural(inactiveConnections, 'inactive connection') : '';
 }
 
 export function deleteFlows(

@@ -38,7 +38,7 @@ export interface RealServerConfig {
   readonly tunnel: Tunnel | null;
 }
 
-/** Connections through one real server. Inactive ones (TIME_WAIT, UDP) do not hold a draining one. */
+/** Connections through one real server. Active ones are established; the others open, or close, or are none (UDP). */
 export interface ConnectionCounts {
   readonly activeConnections: number;
   readonly inactiveConnections: number;

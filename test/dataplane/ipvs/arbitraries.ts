@@ -112,18 +112,20 @@ function ownedRow(place: Place): fc.Arbitrary<VirtualServerRow> {
 
 /** Serving, draining for a while, draining for too long, or at weight 0 without our knowing since when. */
 function observedReal(text: string): fc.Arbitrary<RealServerRow> {
-  const drains = [null, NOW_MS - 1000, NOW_MS - OPTIONS.drainTimeoutSeconds * 1000] as const;
+  const drains = [null, NOW_MS - 1000, NOW_MS - 5000, NOW_MS - OPTIONS.drainTimeoutSeconds * 1000] as const;
   return fc
     .record({
       weight: fc.constantFrom(0, 1, 2),
       activeConnections: fc.constantFrom(0, 0, 3),
+      inactiveConnections: fc.constantFrom(0, 0, 2),
       drain: fc.constantFrom(...drains),
       timeoutSeconds: fc.constantFrom(null, null, 1, 3600),
     })
-    .map(({ weight, activeConnections, drain, timeoutSeconds }) =>
+    .map(({ weight, activeConnections, inactiveConnections, drain, timeoutSeconds }) =>
       real(text, {
         weight,
         activeConnections,
+        inactiveConnections,
         drainStartedAtMs: weight === 0 ? drain : null,
         timeoutSeconds,
       }),

@@ -78,6 +78,7 @@ type RealFields = Partial<Omit<RealServerRow, 'config' | 'drain'> & RealServerRo
 export function real(text: string, fields: RealFields = {}): RealServerRow {
   const {
     activeConnections = 0,
+    inactiveConnections = 0,
     drainStartedAtMs = null,
     timeoutSeconds = null,
     reason = '',
@@ -95,6 +96,7 @@ export function real(text: string, fields: RealFields = {}): RealServerRow {
     },
     ...NO_CONNECTIONS,
     activeConnections,
+    inactiveConnections,
     drain: drainStartedAtMs === null ? null : { startedAtMs: drainStartedAtMs, timeoutSeconds },
     reason,
   };

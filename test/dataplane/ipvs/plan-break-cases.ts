@@ -20,7 +20,7 @@ function withEndpoint(
 /** What is wanted no longer: drained, waited for, deleted. */
 export const BREAKING: readonly PlanCase[] = [
   {
-    name: 'deletes an unwanted real server without active connections',
+    name: 'deletes an unwanted real server without connections',
     observed: withEndpoint({}),
     wanted,
     break: [`deleteRealServer ${WEB} -> ${B}: `],
@@ -41,6 +41,43 @@ export const BREAKING: readonly PlanCase[] = [
     observed: withEndpoint({ weight: 0, activeConnections: 1, drainStartedAtMs: NOW_MS - 60_000 }),
     wanted,
     break: [`deleteRealServer ${WEB} -> ${B}: 1 active connection`],
+  },
+  {
+    name: 'drains an unwanted real server with connections that open or close',
+    observed: withEndpoint({ inactiveConnections: 1 }),
+    wanted,
+    break: [`drainRealServer ${WEB} -> ${B}: weight 1 → 0, 1 inactive connection`],
+  },
+  {
+    name: 'waits for connections that open, as long as it takes to open one',
+    observed: withEndpoint({ weight: 0, inactiveConnections: 1, drainStartedAtMs: NOW_MS - 2999 }),
+    wanted,
+  },
+  {
+    name: 'deletes a draining real server whose connections have been closing for longer',
+    observed: withEndpoint({ weight: 0, inactiveConnections: 1, drainStartedAtMs: NOW_MS - 3000 }),
+    wanted,
+    break: [`deleteRealServer ${WEB} -> ${B}: 1 inactive connection`],
+  },
+  {
+    name: 'waits for connections that open no longer than a drain may last',
+    observed: withEndpoint({
+      weight: 0,
+      inactiveConnections: 1,
+      drainStartedAtMs: NOW_MS - 1000,
+      timeoutSeconds: 1,
+    }),
+    wanted,
+    break: [`deleteRealServer ${WEB} -> ${B}: 1 inactive connection`],
+  },
+  {
+    name: 'drains an unwanted virtual server with connections that open or close',
+    observed: withEndpoint({ inactiveConnections: 1 }),
+    wanted: NONE,
+    break: [
+      `deleteRealServer ${WEB} -> ${A}: `,
+      `drainRealServer ${WEB} -> ${B}: weight 1 → 0, 1 inactive connection`,
+    ],
   },
   {
     name: 'drains for as long as the Service says',

@@ -110,9 +110,9 @@ function flowsOf({ virtualServers, staleFlows }: IpvsRows): Flow[] {
 
 function load(kernel: FakeIpvsKernel, { key, identity, config, realServers }: VirtualServerRow): void {
   kernel.request({ command: 'newService', identity, config });
-  for (const [real, { config: realServer, activeConnections }] of realServers) {
+  for (const [real, { config: realServer, activeConnections, inactiveConnections }] of realServers) {
     kernel.request({ command: 'newDest', identity, realServer });
-    kernel.connect(key, real, activeConnections);
+    kernel.connect(key, real, activeConnections, inactiveConnections);
   }
 }
 
