@@ -1,60 +1,40 @@
-import { mkdirSync, readdirSync, rmdirSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, mkdirSync, readdirSync, rmdirSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import * as links from '../../../native-bindings/bpf-links.ts';
-import * as maps from '../../../native-bindings/bpf-maps.ts';
-import * as objects from '../../../native-bindings/bpf-object.ts';
-import * as programs from '../../../native-bindings/bpf-programs.ts';
-import { mountFileSystem, unmountFileSystem } from '../../../native-bindings/mounts.ts';
-import { socketPrograms } from '../../../src/dataplane/socklb/bindings.ts';
-import { BpfSocklbKernel } from '../../../src/dataplane/socklb/client.ts';
-import { createSocklbDataplane, type SocklbDataplane } from '../../../src/dataplane/socklb/index.ts';
+import { readSocklbObject, type SocklbBuild } from '../../../native-bindings/bpf-object.ts';
+import type { BpfSocklbKernel } from '../../../src/dataplane/socklb/client.ts';
+import { createSocklbDataplane } from '../../../src/dataplane/socklb/index.ts';
 import { MAGLEV_SIZE } from '../../../src/dataplane/socklb/layout.ts';
-import { type SocklbRows, serviceText, sortedServices } from '../../../src/dataplane/socklb/rows.ts';
+import { serviceText, sortedServices } from '../../../src/dataplane/socklb/rows.ts';
 import { createNamespace, type NetworkNamespace } from '../../kernel/probe.ts';
 import { within } from '../../kernel/traffic/raw-socket.ts';
 import { needsBpf } from '../../native-bindings/bpf-environment.ts';
 import { RawSocket } from '../../native-bindings/raw-sockets.ts';
-import { type JoinedCgroup, joinNewCgroup, temporaryDirectory } from '../../native-bindings/socklb-lab.ts';
 import { NEVER, OPTIONS, wantedOf } from './build.ts';
+import { openKernel, SocketGround, syncOnce } from './ground.ts';
 
-const MODULES = { ...links, ...maps, ...objects, ...programs };
 const [A, B] = ['127.0.0.1:18081', '127.0.0.2:18082'];
 const WEB = 'TCP 10.96.0.50:80';
 
 describe('BpfSocklbKernel', needsBpf(), () => {
-  let cgroup: JoinedCgroup | undefined;
-  let bpffs = '';
+  let ground: SocketGround;
   let number = 0;
   let place = { directory: '', cgroup: '' };
 
   beforeAll(() => {
-    cgroup = joinNewCgroup();
-    bpffs = temporaryDirectory();
-    mountFileSystem('bpf', bpffs);
+    ground = SocketGround.join();
   });
 
   afterAll(() => {
-    // What is pinned, and with it what is attached, goes with its file system.
-    unmountFileSystem(bpffs);
-    rmdirSync(bpffs);
-    cgroup?.[Symbol.dispose]();
+    ground?.[Symbol.dispose]();
   });
 
   beforeEach(() => {
     number += 1;
-    place = { directory: join(bpffs, `t${number}`, 'v1'), cgroup: cgroup?.path ?? '' };
+    place = ground.place(`t${number}`);
   });
 
-  const open = (build: objects.SocklbBuild = 'socklb') =>
-    new BpfSocklbKernel(socketPrograms(MODULES, objects.readSocklbObject(build)), place);
-
-  async function sync(dataplane: SocklbDataplane, wanted: SocklbRows): Promise<readonly string[]> {
-    const { make, break: unmake } = dataplane.plan(await dataplane.observe(NEVER), wanted);
-    const reports = [await dataplane.apply(make, NEVER), await dataplane.apply(unmake, NEVER)];
-    expect(reports.flatMap(({ refused }) => refused.map(({ message }) => message))).toEqual([]);
-    return [...make, ...unmake].map(({ op }) => op);
-  }
+  const open = (build?: SocklbBuild) => openKernel(place, build);
 
   const dataplaneOf = (kernel: BpfSocklbKernel, nowMs = Date.now) =>
     createSocklbDataplane({ kernel, nowMs }, OPTIONS);
@@ -63,7 +43,7 @@ describe('BpfSocklbKernel', needsBpf(), () => {
     using kernel = open();
     const rows = await dataplaneOf(kernel).observe(NEVER);
     expect([rows.programs, rows.services.size, rows.lastServiceId]).toEqual(['absent', 0, 0]);
-    expect(readdirSync(bpffs)).not.toContain(`t${number}`);
+    expect(existsSync(dirname(place.directory))).toBe(false);
   });
 
   it('connects real sockets to endpoints, through changes, the switch and a restart, and then no more', async () => {
@@ -80,7 +60,7 @@ describe('BpfSocklbKernel', needsBpf(), () => {
 
     const first = open();
     expect(
-      await sync(dataplaneOf(first), wantedOf([`${WEB} random ${A}`, 'TCP 10.96.0.51:80 random'])),
+      await syncOnce(dataplaneOf(first), wantedOf([`${WEB} random ${A}`, 'TCP 10.96.0.51:80 random'])),
     ).toEqual(['addSocketService', 'addSocketService', 'addSocketPrograms', 'setSocketMode']);
     using opened = socket();
     expect([opened.connect(frontend), opened.peer(), ...reached()]).toEqual(['', frontend, true, false]);
@@ -98,34 +78,34 @@ describe('BpfSocklbKernel', needsBpf(), () => {
       'TCP 10.96.0.51:80 random',
     ]);
     const maglev = wantedOf([`${WEB} maglev ${B}`]);
-    expect(await sync(dataplane, maglev)).toEqual(['setSocketService', 'deleteSocketService']);
+    expect(await syncOnce(dataplane, maglev)).toEqual(['setSocketService', 'deleteSocketService']);
     expect([connect(frontend), ...reached()]).toEqual(['', false, true]);
     expect(connect('10.96.0.51:80')).toBe('ENETUNREACH');
     nowMs = 50;
-    expect(await sync(dataplane, maglev)).toEqual(['deleteSocketSlots', 'deleteSocketBackend']);
-    expect(await sync(dataplane, maglev)).toEqual([]);
+    expect(await syncOnce(dataplane, maglev)).toEqual(['deleteSocketSlots', 'deleteSocketBackend']);
+    expect(await syncOnce(dataplane, maglev)).toEqual([]);
     expect((await second.readAll('lb_slot', NEVER)).values).toHaveLength(4);
 
-    expect(await sync(dataplane, wantedOf([`${WEB} maglev ${A} ${B}`]))).toEqual(['setSocketService']);
+    expect(await syncOnce(dataplane, wantedOf([`${WEB} maglev ${A} ${B}`]))).toEqual(['setSocketService']);
     expect(connect(frontend)).toBe('');
     reached();
-    expect(await sync(dataplane, wantedOf([], 'off'))).toContain('setSocketMode');
+    expect(await syncOnce(dataplane, wantedOf([], 'off'))).toContain('setSocketMode');
     expect(connect(frontend)).toBe('ENETUNREACH');
     expect(opened.send('still there')).toBe('');
 
     const { break: teardown } = dataplane.teardown(await dataplane.observe(NEVER));
     await dataplane.apply(teardown, NEVER);
-    expect(readdirSync(bpffs)).not.toContain(`t${number}`);
+    expect(existsSync(dirname(place.directory))).toBe(false);
     expect((await dataplane.observe(NEVER)).programs).toBe('absent');
   });
 
   it('puts its programs in the place of those of another version', async () => {
     using older = open('socklb-no-retval');
-    await sync(dataplaneOf(older), wantedOf([`${WEB} random`]));
+    await syncOnce(dataplaneOf(older), wantedOf([`${WEB} random`]));
     const before = readdirSync(join(place.directory, 'links'));
     using newer = open();
     expect(await newer.programs(NEVER)).toBe('partly');
-    expect(await sync(dataplaneOf(newer), wantedOf([`${WEB} random`]))).toEqual(['addSocketPrograms']);
+    expect(await syncOnce(dataplaneOf(newer), wantedOf([`${WEB} random`]))).toEqual(['addSocketPrograms']);
     const after = readdirSync(join(place.directory, 'links'));
     expect([before.length, after.length, after.filter((name) => before.includes(name))]).toEqual([8, 8, []]);
     expect(await newer.programs(NEVER)).toBe('attached');
@@ -139,8 +119,7 @@ describe('BpfSocklbKernel', needsBpf(), () => {
   it('attaches anew what was attached to a cgroup that is gone', async () => {
     const gone = join(place.cgroup, `gone-${number}`);
     mkdirSync(gone);
-    const object = socketPrograms(MODULES, objects.readSocklbObject('socklb'));
-    using before = new BpfSocklbKernel(object, { ...place, cgroup: gone });
+    using before = openKernel({ ...place, cgroup: gone });
     expect(await before.attach(NEVER)).toEqual({ outcome: 'ok' });
     rmdirSync(gone);
     using kernel = open();
@@ -166,11 +145,11 @@ describe('BpfSocklbKernel', needsBpf(), () => {
   it('counts what the programs did, by the numbers of the header', async () => {
     using namespace = createNamespace('socklb');
     using kernel = open();
-    await sync(dataplaneOf(kernel), wantedOf([`${WEB} random`]));
+    await syncOnce(dataplaneOf(kernel), wantedOf([`${WEB} random`]));
     using client = within(namespace.name, () => new RawSocket('TCP'));
     client.connect('10.96.0.50:80');
     const counters = await kernel.statistics(NEVER);
-    expect(counters[objects.readSocklbObject('socklb').constants.STAT_REFUSED ?? -1]).toBe(1n);
+    expect(counters[readSocklbObject('socklb').constants.STAT_REFUSED ?? -1]).toBe(1n);
     await kernel.remove(NEVER);
   });
 

@@ -1,22 +1,13 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { rmdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import * as links from '../../../native-bindings/bpf-links.ts';
-import * as maps from '../../../native-bindings/bpf-maps.ts';
-import * as objects from '../../../native-bindings/bpf-object.ts';
-import * as programs from '../../../native-bindings/bpf-programs.ts';
-import { mountFileSystem, unmountFileSystem } from '../../../native-bindings/mounts.ts';
-import { socketPrograms } from '../../../src/dataplane/socklb/bindings.ts';
-import { BpfSocklbKernel } from '../../../src/dataplane/socklb/client.ts';
 import { createSocklbDataplane } from '../../../src/dataplane/socklb/index.ts';
-import type { SocklbRows } from '../../../src/dataplane/socklb/rows.ts';
 import { socketEvents } from '../../../src/dataplane/socklb/statistics.ts';
 import { createNamespace, type NetworkNamespace, run } from '../../kernel/probe.ts';
 import { needsBpf } from '../../native-bindings/bpf-environment.ts';
-import { type JoinedCgroup, joinNewCgroup, temporaryDirectory } from '../../native-bindings/socklb-lab.ts';
-import { NEVER, OPTIONS, wantedOf } from './build.ts';
+import { OPTIONS, wantedOf } from './build.ts';
+import { openKernel, SocketGround, syncOnce } from './ground.ts';
 import type { HandOverReport } from './hand-over-process.ts';
 
 const VIP = '10.96.0.50';
@@ -26,15 +17,12 @@ const OFF = wantedOf([], 'off');
 
 /** IPVS is not needed to see who serves: a server at the address of the frontend stands in its place. */
 describe('the hand-over between sockets and what is behind the address', needsBpf(), () => {
-  let cgroup: JoinedCgroup | undefined;
+  let ground: SocketGround;
   let namespace: NetworkNamespace;
-  let bpffs = '';
   const children: ChildProcess[] = [];
 
   beforeAll(() => {
-    cgroup = joinNewCgroup();
-    bpffs = temporaryDirectory();
-    mountFileSystem('bpf', bpffs);
+    ground = SocketGround.join();
     namespace = createNamespace('hand-over');
     run(['ip', '-n', namespace.name, 'address', 'add', `${VIP}/32`, 'dev', 'lo']);
   });
@@ -44,10 +32,8 @@ describe('the hand-over between sockets and what is behind the address', needsBp
       child.kill();
       await once(child, 'exit');
     }
-    unmountFileSystem(bpffs);
-    rmdirSync(bpffs);
-    namespace[Symbol.dispose]();
-    cgroup?.[Symbol.dispose]();
+    namespace?.[Symbol.dispose]();
+    ground?.[Symbol.dispose]();
   });
 
   /** In the namespace, and by its parent in the cgroup. */
@@ -73,29 +59,19 @@ describe('the hand-over between sockets and what is behind the address', needsBp
   }
 
   it('breaks no open connection and fails no new one, in both directions, time and again', async () => {
-    const place = { directory: join(bpffs, 'svcplane'), cgroup: cgroup?.path ?? '' };
-    using kernel = new BpfSocklbKernel(
-      socketPrograms({ ...links, ...maps, ...objects, ...programs }, objects.readSocklbObject('socklb')),
-      place,
-    );
+    using kernel = openKernel(ground.place('hand-over'));
     const dataplane = createSocklbDataplane({ kernel, nowMs: Date.now }, OPTIONS);
-    const sync = async (wanted: SocklbRows) => {
-      const plan = dataplane.plan(await dataplane.observe(NEVER), wanted);
-      for (const ops of [plan.make, plan.break]) {
-        expect((await dataplane.apply(ops, NEVER)).refused).toEqual([]);
-      }
-    };
     await Promise.all([
       start('server', 'behind', VIP, '80', '53'),
       start('server', 'endpoint', ENDPOINT, '8080', '8053'),
     ]);
     const client = await start('client', VIP, '80', '53');
     for (const wanted of [ON, OFF, ON]) {
-      await sync(wanted);
+      await syncOnce(dataplane, wanted);
       await ask(client, 'hold');
     }
     // Faster than anybody would switch.
-    for (const wanted of [OFF, ON, OFF, ON, OFF]) await sync(wanted);
+    for (const wanted of [OFF, ON, OFF, ON, OFF]) await syncOnce(dataplane, wanted);
     const { connected, held, asked, failed } = await ask(client, 'end');
     expect(failed).toEqual([]);
     const [tcp, connectedUdp, udp] = [0, 1, 2].map((kind) => held.filter((_, i) => i % 3 === kind));
