@@ -2,7 +2,7 @@ import type { IpAddress } from '../model/address.ts';
 import type { DesiredState } from '../model/desired-state.ts';
 import type { Protocol } from '../model/port.ts';
 import type { Rejected } from '../model/rejected.ts';
-import type { VirtualServer } from '../model/virtual-server.ts';
+import type { VirtualServer, VirtualServerKey } from '../model/virtual-server.ts';
 
 export type DataplaneName = 'nftables' | 'ipvs' | 'addresses' | 'socklb';
 
@@ -45,8 +45,11 @@ export interface Dataplane<Rows, Op extends Operation> {
   drainingAddresses?(observed: Rows, wanted: Rows): ReadonlySet<IpAddress>;
   /** `wanted` with `addresses` kept local too, where they are now. */
   retainAddresses?(observed: Rows, wanted: Rows, addresses: ReadonlySet<IpAddress>): Rows;
-  /** Pure: the virtual servers of ours that `wanted` does not have any more. */
-  unwanted?(observed: Rows, wanted: Rows): Unwanted;
+  /**
+   * Pure: the virtual servers of ours that `wanted` does not have any more.
+   * @param hostAddresses see DesiredState: a NodePort that has lost its address is no question of what is wanted
+   */
+  unwanted?(observed: Rows, wanted: Rows, hostAddresses: ReadonlySet<IpAddress> | null): Unwanted;
   /** Pure: `wanted` with all that there is now of unwanted virtual servers, so that a plan takes nothing of it away. */
   holdUnwanted?(observed: Rows, wanted: Rows, held: Unwanted): Rows;
   /** How it is looked at in part; without this every sync looks at all of it. */
@@ -84,10 +87,10 @@ export interface RowsChange<Rows> {
 
 /** Virtual servers of ours that are not wanted any more, be it that they drain already. */
 export interface Unwanted {
-  /** How many of ours there are in all. */
+  /** How many of ours there are in all, without NodePorts whose address the host has lost. */
   readonly ours: number;
-  /** How many of them are not wanted. */
-  readonly unwanted: number;
+  /** Those of them that are not wanted. */
+  readonly keys: ReadonlySet<VirtualServerKey>;
   /** Frontends among the unwanted, or whose inside clients the unwanted serve; none that is wanted. */
   readonly frontends: readonly UnwantedFrontend[];
 }

@@ -61,6 +61,7 @@ export function derive(facts: ClusterFacts, context: NodeContext, previous?: Pre
     serviceCIDRs: context.serviceCIDRs,
     podRanges: context.podRanges,
     nodeAddresses: [...context.ownAddresses],
+    hostAddresses: context.hostAddresses,
     rejected: [...rejected, ...settled.rejected, ...rejectedRanges(facts, context)].sort(compareRejected),
   };
   return { desired, context, perService };
@@ -107,6 +108,9 @@ export function nodeContext(facts: ClusterFacts, options: DeriveOptions): NodeCo
     nodePortAddresses: nodePortAddresses(facts, options),
     loopbackRanges: loopbackRanges(options),
     ownAddresses: new Set([...own, ...options.hostAddresses]),
+    hostAddresses: options.followHost
+      ? new Set([...(options.nodeAddresses ?? []), ...options.hostAddresses])
+      : null,
     otherNodes: facts.otherNodes,
     podRanges: podRanges(facts, options),
     firewallMarkBase: options.firewallMarkBase,

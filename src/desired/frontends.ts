@@ -19,6 +19,8 @@ export interface NodeContext extends Locality {
   readonly loopbackRanges: readonly Cidr[];
   /** Addresses that other links than ours have: served, never bound. */
   readonly ownAddresses: ReadonlySet<IpAddress>;
+  /** See DesiredState.hostAddresses. */
+  readonly hostAddresses: ReadonlySet<IpAddress> | null;
   /** Names of other nodes by their addresses: made local here, those nodes would be out of reach. */
   readonly otherNodes: ReadonlyMap<IpAddress, string>;
   readonly podRanges: PodRanges;

@@ -164,7 +164,7 @@ export class IncrementalSync<Input> {
     this.#moveAddresses(change);
     const plan = planSync(states, change.after);
     const report = await applySync(plan, signal);
-    guard?.deleted(deletedServers(report));
+    guard?.deleted(deletedServers(report).length);
     this.#unjudged += unwanted;
     this.#addRejected(plan.rejected);
     return {

@@ -92,7 +92,7 @@ export function stageState<Rows, Op extends Operation>(
     foreign: () => dataplane.foreign(observed),
     drainingAddresses: (desired) =>
       dataplane.drainingAddresses?.(observed, projected(desired).rows) ?? new Set<IpAddress>(),
-    unwanted: (desired) => dataplane.unwanted?.(observed, projected(desired).rows),
+    unwanted: (desired) => dataplane.unwanted?.(observed, projected(desired).rows, desired.hostAddresses),
     plan: (desired, { addresses, held }) => {
       const { rows, refused } = projected(desired);
       const retained = dataplane.retainAddresses?.(observed, rows, addresses) ?? rows;

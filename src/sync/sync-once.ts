@@ -3,6 +3,7 @@ import { type ApplyReport, type Operation, rootSubject, type Unwanted } from '..
 import type { IpAddress } from '../model/address.ts';
 import type { DesiredState } from '../model/desired-state.ts';
 import { compareRejected, type Rejected } from '../model/rejected.ts';
+import type { VirtualServerKey } from '../model/virtual-server.ts';
 import type { DeletionCounts } from './guard.ts';
 import type { Stage, StageOps, StagePlan, StageState } from './stage.ts';
 
@@ -53,15 +54,18 @@ export function planSync(
 
 /** Pure: what the guard judges. */
 export function countDeletions(states: readonly StageState[], desired: DesiredState): DeletionCounts {
-  const { ours, unwanted } = unwantedIn(states, desired);
-  return { ours, unwanted };
+  return countsOf(unwantedIn(states, desired));
+}
+
+function countsOf({ ours, keys }: Unwanted): DeletionCounts {
+  return { ours, unwanted: keys.size };
 }
 
 function unwantedIn(states: readonly StageState[], desired: DesiredState): Unwanted {
   const all = states.flatMap((state) => state.unwanted(desired) ?? []);
   return {
     ours: all.reduce((sum, { ours }) => sum + ours, 0),
-    unwanted: all.reduce((sum, { unwanted }) => sum + unwanted, 0),
+    keys: new Set(all.flatMap(({ keys }) => [...keys])),
     frontends: all.flatMap(({ frontends }) => frontends),
   };
 }
@@ -174,10 +178,11 @@ export async function syncOnce(
 ): Promise<{ readonly plan: SyncPlan; readonly rounds: readonly SyncReport[]; readonly last: SyncPlan }> {
   const round = async () => {
     const states = await observeStages(stages, signal);
-    const holdsUnwanted = guard?.review(countDeletions(states, desired)) === 'hold';
+    const unwanted = unwantedIn(states, desired);
+    const holdsUnwanted = guard?.review(countsOf(unwanted)) === 'hold';
     const plan = planSync(states, desired, { holdsUnwanted });
     const report = await applySync(plan, signal);
-    guard?.deleted(deletedServers(report));
+    guard?.deleted(deletedServers(report).filter((key) => unwanted.keys.has(key)).length);
     return { plan, report };
   };
   const first = await round();
@@ -191,9 +196,13 @@ export async function syncOnce(
   return { plan: first.plan, rounds, last };
 }
 
-/** How many virtual servers are gone by `report`: none but unwanted ones are ever deleted. */
-export function deletedServers({ acknowledged }: Pick<SyncReport, 'acknowledged'>): number {
-  return acknowledged.filter(({ op }) => op === 'deleteVirtualServer').length;
+/** The virtual servers that are gone by `report`: none but unwanted ones are ever deleted. */
+export function deletedServers({
+  acknowledged,
+}: Pick<SyncReport, 'acknowledged'>): readonly VirtualServerKey[] {
+  return acknowledged.flatMap(({ op, subject }) =>
+    op === 'deleteVirtualServer' ? (subject as VirtualServerKey) : [],
+  );
 }
 
 /** Whether a report leaves nothing undone. */

@@ -11,7 +11,7 @@ import {
   type VirtualServerRow,
 } from '../../src/dataplane/ipvs/rows.ts';
 import { canonicalText } from '../../src/dataplane/ipvs/text.ts';
-import { holdUnwantedServers } from '../../src/dataplane/ipvs/unwanted.ts';
+import { holdUnwantedServers, unwantedServers } from '../../src/dataplane/ipvs/unwanted.ts';
 import { EMPTY_LEDGER } from '../../src/dataplane/ledger.ts';
 import { realServerKey } from '../../src/model/virtual-server.ts';
 import { lawCases } from '../dataplane/ipvs/arbitraries.ts';
@@ -54,7 +54,12 @@ describe('laws of ipvs that holds what is unwanted', () => {
   const held: LawSubject<IpvsRows, IpvsOp> = {
     ...subject,
     dataplane: {
-      plan: (observed, wanted) => planIpvs(observed, holdUnwantedServers(observed, wanted), OPTIONS),
+      plan: (observed, wanted) =>
+        planIpvs(
+          observed,
+          holdUnwantedServers(observed, wanted, unwantedServers(observed, wanted, null)),
+          OPTIONS,
+        ),
       reduce: reduceIpvs,
     },
     expectConverged: (before, after, wanted) => {

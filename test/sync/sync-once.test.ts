@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { ApplyReport, Operation } from '../../src/dataplane/dataplane.ts';
+import type { VirtualServerKey } from '../../src/model/virtual-server.ts';
 import type { Stage, StageOps } from '../../src/sync/stage.ts';
 import { applySync, type SyncGuard, syncOnce } from '../../src/sync/sync-once.ts';
 import { desiredOf } from '../derive.ts';
@@ -102,7 +103,11 @@ describe('syncOnce()', () => {
         canonical: () => '',
         foreign: () => [],
         drainingAddresses: () => new Set(),
-        unwanted: () => ({ ours, unwanted: ours, frontends: [] }),
+        unwanted: () => ({
+          ours,
+          keys: new Set(['TCP v:1' as VirtualServerKey].slice(0, ours)),
+          frontends: [],
+        }),
         plan: (_, { held }) => {
           const ops = held || ours === 0 ? [] : [op('deleteVirtualServer', 'TCP v:1')];
           ours -= ops.length;

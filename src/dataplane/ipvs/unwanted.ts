@@ -4,11 +4,24 @@ import type { Unwanted, UnwantedFrontend } from '../dataplane.ts';
 import { frontendOf, type IpvsRows, type SysctlRow, type VirtualServerRow } from './rows.ts';
 import { STRICT_ARP_SYSCTLS } from './sysctls.ts';
 
-/** The virtual servers of ours that `wanted` does not have; one that is another Service's by now is wanted. */
-export function unwantedServers(observed: IpvsRows, wanted: IpvsRows): Unwanted {
+/**
+ * The virtual servers of ours that `wanted` does not have; one that is another Service's by now is wanted. A NodePort
+ * at an address that the host has lost is left out: nobody can reach it, whatever the API server says.
+ */
+export function unwantedServers(
+  observed: IpvsRows,
+  wanted: IpvsRows,
+  hostAddresses: ReadonlySet<IpAddress> | null,
+): Unwanted {
   let ours = 0;
-  for (const { owner } of observed.virtualServers.values()) if (owner === 'svcplane') ours += 1;
-  const rows = unwantedRows(observed, wanted);
+  const rows: VirtualServerRow[] = [];
+  for (const [key, row] of observed.virtualServers) {
+    if (row.owner !== 'svcplane') continue;
+    const isWanted = wanted.virtualServers.has(key);
+    if (!isWanted && hasLostAddress(row, hostAddresses)) continue;
+    ours += 1;
+    if (!isWanted) rows.push(row);
+  }
   const frontends = new Map<VirtualServerKey, UnwantedFrontend>();
   for (const row of rows) {
     const frontend = frontendOf(row);
@@ -23,12 +36,16 @@ export function unwantedServers(observed: IpvsRows, wanted: IpvsRows): Unwanted 
     for (const { config } of row.realServers.values()) endpoints.add(config.address);
     frontends.set(key, { address, port, protocol, mark, endpoints });
   }
-  return { ours, unwanted: rows.length, frontends: [...frontends.values()] };
+  return { ours, keys: new Set(rows.map(({ key }) => key)), frontends: [...frontends.values()] };
 }
 
 /** `wanted` with the unwanted rows of ours as they are, and the sysctls that keep their addresses from being announced. */
-export function holdUnwantedServers(observed: IpvsRows, wanted: IpvsRows): IpvsRows {
-  const held = unwantedRows(observed, wanted);
+export function holdUnwantedServers(
+  observed: IpvsRows,
+  wanted: IpvsRows,
+  { keys }: Pick<Unwanted, 'keys'>,
+): IpvsRows {
+  const held = [...keys].flatMap((key) => observed.virtualServers.get(key) ?? []);
   if (held.length === 0) return wanted;
   const virtualServers = new Map(wanted.virtualServers);
   for (const row of held) virtualServers.set(row.key, row);
@@ -36,12 +53,10 @@ export function holdUnwantedServers(observed: IpvsRows, wanted: IpvsRows): IpvsR
   return { ...wanted, virtualServers, sysctls: isAnnounced ? heldSysctls(observed, wanted) : wanted.sysctls };
 }
 
-function unwantedRows(observed: IpvsRows, wanted: IpvsRows): readonly VirtualServerRow[] {
-  const rows: VirtualServerRow[] = [];
-  for (const [key, row] of observed.virtualServers) {
-    if (row.owner === 'svcplane' && !wanted.virtualServers.has(key)) rows.push(row);
-  }
-  return rows;
+function hasLostAddress(row: VirtualServerRow, hostAddresses: ReadonlySet<IpAddress> | null): boolean {
+  if (hostAddresses === null || row.origin?.exposure !== 'NodePort') return false;
+  const frontend = frontendOf(row);
+  return frontend !== null && !hostAddresses.has(frontend.address);
 }
 
 function heldSysctls({ sysctls }: IpvsRows, wanted: IpvsRows): ReadonlyMap<string, SysctlRow> | null {

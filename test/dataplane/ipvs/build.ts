@@ -195,6 +195,7 @@ export function desiredState(
     serviceCIDRs: [],
     podRanges: { cluster: [], node: [] },
     nodeAddresses: [],
+    hostAddresses: null,
     rejected: [],
   };
 }

@@ -1,13 +1,17 @@
 import { describe, expect, it } from 'vitest';
 import { planIpvs } from '../../../src/dataplane/ipvs/plan.ts';
+import type { IpvsRows } from '../../../src/dataplane/ipvs/rows.ts';
 import { holdUnwantedServers, unwantedServers } from '../../../src/dataplane/ipvs/unwanted.ts';
-import { NOW_MS, OPTIONS, real, row, rows } from './build.ts';
+import { ip, NOW_MS, OPTIONS, real, row, rows } from './build.ts';
 
 const WEB = 'TCP 10.96.0.50:80';
 const OUTSIDE = 'TCP 203.0.113.9:80';
 const MARK = 'FWM4 1392508929';
 const A = '10.1.0.1:80';
 const B = '10.1.0.2:80';
+
+const hold = (observed: IpvsRows, wanted: IpvsRows) =>
+  holdUnwantedServers(observed, wanted, unwantedServers(observed, wanted, null));
 
 describe('unwantedServers()', () => {
   it('counts ours, and those of them that are not wanted', () => {
@@ -18,9 +22,9 @@ describe('unwantedServers()', () => {
       row('TCP 10.96.0.53:80', { owner: 'foreign' }),
     ]);
     const wanted = rows([row(WEB), row('TCP 10.96.0.51:80', { service: 'web/new' })]);
-    expect(unwantedServers(observed, wanted)).toEqual({
+    expect(unwantedServers(observed, wanted, null)).toEqual({
       ours: 3,
-      unwanted: 1,
+      keys: new Set(['TCP 10.96.0.52:80']),
       frontends: [
         {
           address: '10.96.0.52',
@@ -38,8 +42,8 @@ describe('unwantedServers()', () => {
       row(MARK, { frontend: OUTSIDE, realServers: [real(B)] }),
       row(OUTSIDE, { realServers: [real(A)] }),
     ]);
-    expect(unwantedServers(observed, rows([]))).toMatchObject({
-      unwanted: 2,
+    expect(unwantedServers(observed, rows([]), null)).toMatchObject({
+      keys: new Set([MARK, OUTSIDE]),
       frontends: [{ mark: 0x53000001, endpoints: new Set(['10.1.0.2', '10.1.0.1']) }],
     });
   });
@@ -47,15 +51,47 @@ describe('unwantedServers()', () => {
   it('gives no mark that is another frontend’s now, and no frontend that is wanted without its mark', () => {
     const observed = rows([row(MARK, { frontend: OUTSIDE }), row(OUTSIDE)]);
     const handedOver = rows([row(MARK, { frontend: WEB }), row(WEB)]);
-    expect(unwantedServers(observed, handedOver)).toMatchObject({ unwanted: 1, frontends: [{ mark: null }] });
-    expect(unwantedServers(observed, rows([row(OUTSIDE)]))).toMatchObject({ unwanted: 1, frontends: [] });
+    expect(unwantedServers(observed, handedOver, null)).toMatchObject({
+      keys: new Set([OUTSIDE]),
+      frontends: [{ mark: null }],
+    });
+    expect(unwantedServers(observed, rows([row(OUTSIDE)]), null)).toMatchObject({
+      keys: new Set([MARK]),
+      frontends: [],
+    });
+  });
+});
+
+describe('unwantedServers() without addresses of the host', () => {
+  const at = (address: string) => `TCP ${address}:30080`;
+  const nodePort = { exposure: 'NodePort' } as const;
+  const LOST = '192.0.2.10';
+  const KEPT = '192.0.2.11';
+
+  it('leaves out NodePorts where the host has lost their address, and nothing else', () => {
+    const observed = rows([
+      row(at(LOST), nodePort),
+      row('FWM4 1392508930', { ...nodePort, frontend: at(LOST) }),
+      row(at(KEPT), nodePort),
+      row(OUTSIDE, { exposure: 'LoadBalancer' }),
+    ]);
+    const unwanted = unwantedServers(observed, rows([]), new Set([ip(KEPT)]));
+    expect(unwanted).toMatchObject({ ours: 2, keys: new Set([at(KEPT), OUTSIDE]) });
+    const held = holdUnwantedServers(observed, rows([]), unwanted);
+    expect(new Set(held.virtualServers.keys())).toEqual(unwanted.keys);
+  });
+
+  it('counts one that is wanted all the same: somebody may send its packets here', () => {
+    const observed = rows([row(at(LOST), nodePort)]);
+    expect(unwantedServers(observed, observed, new Set())).toMatchObject({ ours: 1, keys: new Set() });
   });
 });
 
 describe('holdUnwantedServers()', () => {
   it('returns its argument where all of ours are wanted', () => {
     const wanted = rows([row(WEB)]);
-    expect(holdUnwantedServers(rows([row(WEB), row(OUTSIDE, { owner: 'foreign' })]), wanted)).toBe(wanted);
+    const observed = rows([row(WEB), row(OUTSIDE, { owner: 'foreign' })]);
+    expect(hold(observed, wanted)).toBe(wanted);
   });
 
   it('lets what drains already stay beyond its deadline, and other endpoints change', () => {
@@ -65,7 +101,7 @@ describe('holdUnwantedServers()', () => {
       row(OUTSIDE, { realServers: [real(A, overdue), real(B)] }),
     ]);
     const wanted = rows([row(WEB, { realServers: [real(B)] })]);
-    const { make, break: broken } = planIpvs(observed, holdUnwantedServers(observed, wanted), OPTIONS);
+    const { make, break: broken } = planIpvs(observed, hold(observed, wanted), OPTIONS);
     expect([...make, ...broken].map(({ op, subject }) => `${op} ${subject}`)).toEqual([
       `addRealServer ${WEB} -> ${B}`,
       `deleteRealServer ${WEB} -> ${A}`,
@@ -79,7 +115,7 @@ describe('holdUnwantedServers()', () => {
     const arp = { 'net.ipv4.conf.all.arp_ignore': { value: '1', changed: { before: '0', set: '1' } } };
     const observed = rows([row(OUTSIDE, { exposure })], { sysctls: arp });
     const wanted = rows([], { sysctls: {} });
-    const { make, break: broken } = planIpvs(observed, holdUnwantedServers(observed, wanted), OPTIONS);
+    const { make, break: broken } = planIpvs(observed, hold(observed, wanted), OPTIONS);
     expect([...make, ...broken].map(({ op }) => op)).toEqual(restored);
   });
 });
