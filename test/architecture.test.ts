@@ -28,6 +28,11 @@ const RULES: readonly { readonly of: RegExp; readonly may: RegExp; readonly pack
   },
   { of: /^src\/cluster\//, may: /^src\/(model|cluster)\//, packages: /^(js-yaml|valibot|node:.*)$/ },
   {
+    of: /^src\/load-balancer\//,
+    may: /^src\/(model|cluster|load-balancer)\//,
+    packages: /^node:(crypto|timers\/promises)$/,
+  },
+  {
     of: /^src\/kube-proxy\//,
     may: /^src\/(model|snapshot|kube-proxy)\/|^src\/(config(-values)?|dataplane\/dataplane)\.ts$/,
     packages: /^(js-yaml|valibot|node:.*)$/,
