@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import type { Machine, Result } from '../../scripts/bench-files/kube-figures.ts';
-import { insertReport, renderReport } from '../../scripts/bench-files/kube-report.ts';
+import { renderReport } from '../../scripts/bench-files/kube-report.ts';
+import { insertReport } from '../../scripts/bench-files/page.ts';
 import { describeWithKube } from './kube/binaries.ts';
 import { run } from './probe.ts';
 

@@ -204,7 +204,7 @@ export function joinNewCgroup(): JoinedCgroup {
 }
 
 /** Where this process is. @see cgroups(7) */
-function ownCgroup(): string {
+export function ownCgroup(): string {
   const [mount] = findCgroup2Mounts();
   if (mount === undefined) throw new Error('no cgroup2 is mounted');
   const below = /^0::(.*)$/m.exec(readFileSync('/proc/self/cgroup', 'utf8'))?.[1] ?? '/';
