@@ -1,3 +1,5 @@
+import type { Place } from './machine.ts';
+
 /** What is compared. */
 export const CANDIDATES = ['svcplane', 'kube-proxy ipvs', 'kube-proxy nftables'] as const;
 
@@ -57,12 +59,6 @@ export interface Result {
 }
 
 /** Where it was measured, and with what: the first line of the results. */
-export interface Machine {
-  readonly date: string;
-  readonly kernel: string;
-  readonly processors: number;
-  readonly processor: string;
-  readonly memoryBytes: number;
+export interface Machine extends Place {
   readonly kubernetes: string;
-  readonly node: string;
 }

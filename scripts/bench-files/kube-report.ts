@@ -1,10 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { percentile } from '../../test/kernel/kube/measure.ts';
 import { CANDIDATES, type Candidate, type Figures, type Machine, type Result } from './kube-figures.ts';
-
-/** In docs/performance.md, around what is written here. */
-const BEGIN = '<!-- scripts/bench --kube writes from here -->';
-const END = '<!-- to here -->';
+import { insertReport } from './page.ts';
 
 interface Row {
   readonly name: (task: Result['task']) => string;
@@ -126,14 +123,6 @@ function precise(value: number): string {
 
 function grouped(value: number): string {
   return value.toLocaleString('en');
-}
-
-/** @throws Error if the page has no place for it */
-export function insertReport(page: string, report: string): string {
-  const [before, rest] = page.split(BEGIN);
-  const after = rest?.split(END)[1];
-  if (before === undefined || after === undefined) throw new Error(`The page lacks ${BEGIN} or ${END}`);
-  return `${before}${BEGIN}\n\n${report}\n\n${END}${after}`;
 }
 
 /** `kube-report.ts RESULTS [PAGE]`: prints the report of kube.ts' results, and writes it into the page. */

@@ -1,7 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { appendFileSync, readFileSync, writeFileSync } from 'node:fs';
-import { cpus, release, totalmem } from 'node:os';
+import { appendFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { parseArgs } from 'node:util';
@@ -13,6 +12,7 @@ import { createNamespace, run } from '../../test/kernel/probe.ts';
 import { node } from '../../test/objects.ts';
 import { NODE } from './kube-candidates.ts';
 import { CANDIDATES, type Candidate, type Machine, type Result, type Task } from './kube-figures.ts';
+import { thisMachine } from './machine.ts';
 
 /**
  * In the lab: an API server with content, and the candidates in turn, each on a node of its own. Writes the results
@@ -71,21 +71,11 @@ function record(value: Result | Machine): void {
 }
 
 function machine(): Machine {
-  const [processor] = cpus();
-  const model = /^model name\s*:\s*(.*)$/m.exec(readFileSync('/proc/cpuinfo', 'utf8'))?.[1];
-  return {
-    date: new Date().toISOString().slice(0, 10),
-    kernel: `Linux ${release()}, ${process.env.SVCPLANE_LAB_KERNEL ?? 'native'}`,
-    processors: cpus().length,
-    processor: (model ?? processor?.model ?? '').trim(),
-    memoryBytes: totalmem(),
-    kubernetes:
-      run([pathOf('kube-proxy'), '--version'])
-        .trim()
-        .split(' ')
-        .at(-1) ?? '',
-    node: process.version,
-  };
+  const version = run([pathOf('kube-proxy'), '--version'])
+    .trim()
+    .split(' ')
+    .at(-1);
+  return { ...thisMachine(), kubernetes: version ?? '' };
 }
 
 writeFileSync(output, '');

@@ -1,0 +1,122 @@
+import { setTimeout } from 'node:timers/promises';
+import { decodeObjects } from '../../src/cluster/decode.ts';
+import { parseConfig } from '../../src/config.ts';
+import { BpfSocklbKernel } from '../../src/dataplane/socklb/client.ts';
+import { createSocklbDataplane, type SocklbDataplane } from '../../src/dataplane/socklb/index.ts';
+import type { SocketPlace } from '../../src/dataplane/socklb/program.ts';
+import { GRACE_MS } from '../../src/dataplane/socklb/remains.ts';
+import { EMPTY_ROWS, type ServiceRow, type SocklbRows } from '../../src/dataplane/socklb/rows.ts';
+import { derive, nodeContext } from '../../src/desired/derive.ts';
+import { NEVER, OPTIONS, wantedOf } from '../../test/dataplane/socklb/build.ts';
+import { boundPrograms, syncOnce } from '../../test/dataplane/socklb/ground.ts';
+import { generateServices } from '../generate-services.ts';
+import type { WriteFigures } from './sockets-figures.ts';
+
+/** Endpoints of every Service. */
+const ENDPOINTS = 3;
+
+/** Notes how long it is in bpf(2) for what changes maps. */
+class TimedKernel extends BpfSocklbKernel {
+  writingMs = 0;
+  /** The same, as time of a processor. */
+  processorMs = 0;
+
+  override async update(...request: Parameters<BpfSocklbKernel['update']>) {
+    return this.#timed(() => super.update(...request));
+  }
+
+  override async delete(...request: Parameters<BpfSocklbKernel['delete']>) {
+    return this.#timed(() => super.delete(...request));
+  }
+
+  override async setTable(...request: Parameters<BpfSocklbKernel['setTable']>) {
+    return this.#timed(() => super.setTable(...request));
+  }
+
+  async #timed<Result>(write: () => Promise<Result>): Promise<Result> {
+    const [start, cpu] = [performance.now(), process.threadCpuUsage()];
+    const result = await write();
+    const { user, system } = process.threadCpuUsage(cpu);
+    this.writingMs += performance.now() - start;
+    this.processorMs += (user + system) / 1000;
+    return result;
+  }
+}
+
+/** The rows of so many Services, as the daemon has them from an API server. */
+export function rowsOf(services: number): SocklbRows {
+  const config = parseConfig({}, 'bench');
+  const facts = decodeObjects(generateServices(services, ENDPOINTS), 'n0');
+  const options = { ...config, node: 'n0', nodeAddresses: null, hostAddresses: [], followHost: false };
+  const { desired } = derive(facts, nodeContext(facts, options));
+  const programs = boundPrograms('socklb');
+  using kernel = new BpfSocklbKernel(programs, { directory: '', cgroup: '' });
+  return createSocklbDataplane({ kernel, nowMs: Date.now }, OPTIONS).project(desired).rows;
+}
+
+/** @param placeOf a place for each round, and `changes` for the last part */
+export async function measureWrites(
+  rows: SocklbRows,
+  placeOf: (name: string) => SocketPlace,
+  { rounds, changes }: { readonly rounds: number; readonly changes: number },
+): Promise<WriteFigures> {
+  const [writingMs, processorMs, changeMs]: [number[], number[], number[]] = [[], [], []];
+  const [fullMs, idleMs]: [number[], number[]] = [[], []];
+  for (let round = 0; round < rounds; round++) {
+    using kernel = new TimedKernel(boundPrograms('socklb'), placeOf(`writes-${round}`));
+    const dataplane = createSocklbDataplane({ kernel, nowMs: Date.now }, OPTIONS);
+    await syncOnce(dataplane, wantedOf([]));
+    kernel.writingMs = 0;
+    kernel.processorMs = 0;
+    fullMs.push(await timeOf(() => syncOnce(dataplane, rows)));
+    writingMs.push(kernel.writingMs);
+    processorMs.push(kernel.processorMs);
+    idleMs.push(await timeOf(() => syncOnce(dataplane, rows)));
+    if (round === rounds - 1) await measureChanges(dataplane, rows, changes, changeMs);
+    await kernel.remove(NEVER);
+  }
+  return {
+    services: rows.services.size,
+    endpoints: ENDPOINTS,
+    writingMs,
+    processorMs,
+    fullMs,
+    idleMs,
+    changeMs,
+  };
+}
+
+/** One Service after the other loses an endpoint. What that leaves is cleared away with the next change. */
+async function measureChanges(
+  dataplane: SocklbDataplane,
+  rows: SocklbRows,
+  changes: number,
+  changeMs: number[],
+): Promise<void> {
+  for (const row of [...rows.services.values()].slice(0, changes)) {
+    const [before, wanted] = [row, without(row)].map((each) => ({
+      ...rows,
+      services: new Map([[each.key, each]]),
+    }));
+    const change = { before: before ?? EMPTY_ROWS, wanted: wanted ?? EMPTY_ROWS, isDrainCheck: true };
+    changeMs.push(
+      await timeOf(async () => {
+        const seen = await dataplane.scoped?.observe(change, NEVER);
+        if (!seen) throw new Error(`Cannot look at ${row.key} alone`);
+        const plan = dataplane.plan(seen, change.wanted);
+        for (const ops of [plan.make, plan.break]) await dataplane.apply(ops, NEVER);
+      }),
+    );
+    await setTimeout(GRACE_MS);
+  }
+}
+
+function without(row: ServiceRow): ServiceRow {
+  return { ...row, backends: new Map([...row.backends].slice(1)) };
+}
+
+async function timeOf(body: () => Promise<unknown>): Promise<number> {
+  const start = performance.now();
+  await body();
+  return performance.now() - start;
+}
