@@ -1,7 +1,7 @@
 import type { Config } from '../config.ts';
 import type { Operation } from '../dataplane/dataplane.ts';
-import { type HandBack, planHandBack } from '../kube-proxy/hand-back.ts';
-import { count } from '../kube-proxy/leftovers.ts';
+import { connectionsOfMarks, type HandBack, planHandBack } from '../kube-proxy/hand-back.ts';
+import { count, type KubeProxyHost } from '../kube-proxy/leftovers.ts';
 import { KUBE_PROXY_LINK } from '../kube-proxy/names.ts';
 import { identityOf, keyOf } from '../snapshot/canonical.ts';
 import type { Snapshot } from '../snapshot/snapshot.ts';
@@ -43,7 +43,7 @@ export async function handBack(invocation: Invocation): Promise<ExitCode> {
   const planned = planHandBack(observed, traces);
   refuseUnserved(planned);
   const moves = moveOperations(planned, config);
-  if (isDryRun) return await show(context, { node, observed, planned, moves });
+  if (isDryRun) return await show(context, { host, node, observed, planned, moves });
   // First, because kube-proxy serves them already and only does not bind what another link has.
   const { moves: addresses } = planned;
   const failures = addresses.length === 0 ? [] : await host.moveAddresses(config.interface, addresses);
@@ -52,28 +52,51 @@ export async function handBack(invocation: Invocation): Promise<ExitCode> {
       `Cannot move addresses from ${config.interface} to ${KUBE_PROXY_LINK}: ${failures.join(', ')}: try again`,
     );
   }
-  return await finish(context, { node, observed, planned, moves });
+  return await finish(context, { host, node, observed, planned, moves });
 }
 
 interface Handing {
+  readonly host: KubeProxyHost;
   readonly node: NodeAccess;
   readonly observed: Snapshot;
   readonly planned: HandBack;
   readonly moves: readonly Operation[];
 }
 
-async function finish(context: CliContext, { node, observed, planned, moves }: Handing): Promise<ExitCode> {
-  const plan = planTeardown(await observeStages(node.stages, context.signal));
-  const report = await applySync(keepServers(plan, observed, planned), context.signal);
-  const done = isComplete(report);
+/** While packets are marked, new connections go through the marks' virtual servers: these go when nothing marks any more. */
+async function finish(context: CliContext, handing: Handing): Promise<ExitCode> {
+  const { node, observed, moves } = handing;
+  const { signal } = context;
+  const plan = planTeardown(await observeStages(node.stages, signal));
+  const rest = await applySync(keepServers(plan, NONE), signal);
+  const busyMarks = await settledMarks(context, handing);
+  const marks = isComplete(rest)
+    ? await applySync(
+        keepServers(planTeardown(await observeStages(node.stages, signal)), idleMarks(observed, busyMarks)),
+        signal,
+      )
+    : NOTHING;
+  const done = isComplete(rest) && isComplete(marks);
   // Last: until then a second call finds what is ours.
-  if (done) node.disown(new Set(planned.busyMarks.keys()));
-  context.err(report.refused.map(({ message }) => `failed: ${message}\n`).join(''));
-  context.err(leftLines(plan, observed, planned).join(''));
-  await context.out(renderReport([{ ...NOTHING, acknowledged: moves }, report], context.colour));
-  return done && planned.busyMarks.size === 0 ? EXIT.done : EXIT.changes;
+  if (done) node.disown(new Set(busyMarks.keys()));
+  const refused = [...rest.refused, ...marks.refused];
+  context.err(refused.map(({ message }) => `failed: ${message}\n`).join(''));
+  context.err(leftLines(plan, observed, busyMarks).join(''));
+  await context.out(renderReport([{ ...NOTHING, acknowledged: moves }, rest, marks], context.colour));
+  return done && busyMarks.size === 0 ? EXIT.done : EXIT.changes;
 }
 
+/** The marks with established connections, once none opens: whose handshake is cut believes to be connected. */
+async function settledMarks({ signal }: CliContext, { host, node }: Handing): Promise<HandBack['busyMarks']> {
+  // The node's name plays no part.
+  const look = async () => connectionsOfMarks(await node.snapshot('', signal));
+  const { established, others } = await look();
+  if (others.size === 0) return established;
+  await host.untilOpened(signal);
+  return (await look()).established;
+}
+
+const NONE: ReadonlySet<string> = new Set();
 const NOTHING = { acknowledged: [], refused: [], notAttempted: [] } as const;
 
 /** @throws UsageError where kube-proxy would not serve what we let go */
@@ -102,9 +125,7 @@ function moveOperations({ moves }: HandBack, config: Config): readonly Operation
 }
 
 /** Of a clean-up what kube-proxy does not go on with: virtual servers stay, but those of marks that nobody sets any more. */
-function keepServers(plan: SyncPlan, observed: Snapshot, { busyMarks }: HandBack): SyncPlan {
-  const marks = observed.virtualServers.filter((row) => identityOf(row).kind === 'firewallMark').map(keyOf);
-  const idle = new Set<string>(marks.filter((key) => !busyMarks.has(key)));
+function keepServers(plan: SyncPlan, idle: ReadonlySet<string>): SyncPlan {
   const goes = ({ op, subject }: Operation): boolean =>
     op === 'deleteVirtualServer' ? idle.has(subject) : op !== 'restoreSysctl' && op !== 'deleteFlows';
   return {
@@ -117,8 +138,13 @@ function keepServers(plan: SyncPlan, observed: Snapshot, { busyMarks }: HandBack
   };
 }
 
+function idleMarks({ virtualServers }: Snapshot, busy: HandBack['busyMarks']): ReadonlySet<string> {
+  const marks = virtualServers.filter((row) => identityOf(row).kind === 'firewallMark').map(keyOf);
+  return new Set(marks.filter((key) => !busy.has(key)));
+}
+
 /** What is ours no more, and stays. */
-function leftLines(plan: SyncPlan, observed: Snapshot, { busyMarks }: HandBack): readonly string[] {
+function leftLines(plan: SyncPlan, observed: Snapshot, busyMarks: HandBack['busyMarks']): readonly string[] {
   const left = observed.virtualServers.filter(
     ({ owner, address }) => owner === 'svcplane' && address !== null,
   );
@@ -137,11 +163,11 @@ function leftLines(plan: SyncPlan, observed: Snapshot, { busyMarks }: HandBack):
 async function show(context: CliContext, { node, observed, planned, moves }: Handing): Promise<ExitCode> {
   const plan = planTeardown(await observeStages(node.stages, context.signal));
   const moved = new Set(moves.map(({ subject }) => subject));
-  const rest = operationsOf(keepServers(plan, observed, planned)).filter(
+  const rest = operationsOf(keepServers(plan, idleMarks(observed, planned.busyMarks))).filter(
     ({ op, subject }) => op !== 'deleteAddress' || !moved.has(subject),
   );
   const ops = [...moves, ...rest];
-  const left = leftLines(plan, observed, planned);
+  const left = leftLines(plan, observed, planned.busyMarks);
   context.err(left.join(''));
   await context.out(renderOperations(ops, context.colour));
   return ops.length + left.length > 0 ? EXIT.changes : EXIT.done;

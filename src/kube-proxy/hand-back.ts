@@ -29,13 +29,9 @@ export function planHandBack(
   const families = new Set<IpFamily>();
   const unserved = new Set<IpAddress>();
   const external = new Set<IpAddress>();
-  const busyMarks = new Map<VirtualServerKey, number>();
   for (const row of observed.virtualServers) {
-    if (row.owner !== 'svcplane') continue;
-    if (row.address === null) {
-      const connections = row.realServers.reduce((sum, each) => sum + (each.activeConnections ?? 0), 0);
-      if (connections > 0) busyMarks.set(keyOf(row), connections);
-    } else if (row.exposure === 'ClusterIP') {
+    if (row.owner !== 'svcplane' || row.address === null) continue;
+    if (row.exposure === 'ClusterIP') {
       families.add(familyOf(row.address));
       if (!link?.has(row.address)) unserved.add(row.address);
     } else if (row.exposure !== 'NodePort' && !link?.has(row.address)) external.add(row.address);
@@ -44,8 +40,31 @@ export function planHandBack(
     unserved: [...unserved].sort(compareAddresses),
     unmasqueraded: [...families].filter((family) => lacksRules(iptables, family)).sort(),
     moves: observed.addresses.filter((address) => external.has(address)),
-    busyMarks,
+    busyMarks: connectionsOfMarks(observed).established,
   };
+}
+
+/** What our firewall-mark virtual servers are still there for; those without connections are in neither. */
+export interface MarkConnections {
+  /** Those with established connections, with how many. */
+  readonly established: ReadonlyMap<VirtualServerKey, number>;
+  /** Those with connections of which none is established: they open, or close. */
+  readonly others: ReadonlySet<VirtualServerKey>;
+}
+
+/** @param observed virtual servers with owners and connections */
+export function connectionsOfMarks({ virtualServers }: Pick<Snapshot, 'virtualServers'>): MarkConnections {
+  const established = new Map<VirtualServerKey, number>();
+  const others = new Set<VirtualServerKey>();
+  for (const row of virtualServers) {
+    if (row.owner !== 'svcplane' || row.address !== null) continue;
+    const active = row.realServers.reduce((sum, each) => sum + (each.activeConnections ?? 0), 0);
+    if (active > 0) established.set(keyOf(row), active);
+    else if (row.realServers.some(({ inactiveConnections = 0 }) => inactiveConnections > 0)) {
+      others.add(keyOf(row));
+    }
+  }
+  return { established, others };
 }
 
 /**

@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { readdir, readFile, readlink } from 'node:fs/promises';
 import { request } from 'node:http';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { IpAddress } from '../model/address.ts';
 import { unreachable } from '../model/brand.ts';
 import { parseIpsetSave, parseIptablesSave, type SavedSet } from './iptables-save.ts';
@@ -30,6 +31,8 @@ export interface ProxyLinks extends AsyncDisposable {
 const BATCH = 256;
 const HEALTHZ_PORT = 10_256;
 const HEALTHZ_TIMEOUT_MS = 1000;
+/** Long enough for a handshake that loses two packets, which are sent again after 1 s and 2 s. */
+const HANDSHAKE_MS = 3000;
 const IPTABLES: readonly (readonly IptablesProgram[])[] = [
   ['iptables-nft', 'iptables-legacy'],
   ['ip6tables-nft', 'ip6tables-legacy'],
@@ -46,6 +49,7 @@ export function openKubeProxyHost(links: ProxyLinks): KubeProxyHost {
     whyRunning,
     release: (op, signal) => release(links, op, signal),
     moveAddresses: (from, addresses) => moveAddresses(links, from, addresses),
+    untilOpened: (signal) => sleep(HANDSHAKE_MS, undefined, { signal }),
     [Symbol.asyncDispose]: () => links[Symbol.asyncDispose](),
   };
 }

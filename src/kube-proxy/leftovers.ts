@@ -56,6 +56,8 @@ export interface KubeProxyHost extends AsyncDisposable {
    * @returns what could not be done
    */
   moveAddresses(from: string, addresses: readonly IpAddress[]): Promise<readonly string[]>;
+  /** Waits as long as a connection may take to open. */
+  untilOpened(signal: AbortSignal): Promise<void>;
 }
 
 /** An address that must stay on kube-ipvs0, by why. */

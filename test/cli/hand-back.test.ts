@@ -100,7 +100,8 @@ Applied: 0 added, 0 changed, 3 deleted.
     ]);
   });
 
-  it('keeps firewall marks that have connections, as ours, until these have ended', async () => {
+  /** With a frontend of policy Local. @returns the virtual server of its inside clients */
+  async function servedWithMark(): Promise<string> {
     const local = cli.file('local.json', [
       service({
         spec: {
@@ -114,6 +115,36 @@ Applied: 0 added, 0 changed, 3 deleted.
     ]);
     await servedByBoth(local);
     const [mark = ''] = [...cli.ledger.read().virtualServers.keys()].filter((key) => key.startsWith('FWM'));
+    return mark;
+  }
+
+  it('deletes the virtual servers of firewall marks when nothing marks any more', async () => {
+    const mark = await servedWithMark();
+    const { exit, out } = await cli.run(...HAND_BACK);
+    expect(exit).toBe(0);
+    const done = out.split('\n').map((line) => line.split(' ').slice(1, 4).join(' '));
+    const [rules, server] = ['deleteTable nft table', `deleteVirtualServer ${mark}`];
+    expect(done.filter((line) => line === rules || line === server)).toEqual([rules, server]);
+  });
+
+  it('waits for connections that open through a firewall mark', async () => {
+    const mark = await servedWithMark();
+    cli.ipvs.connect(mark, '10.244.1.20:8080', 0, 1);
+    cli.kubeProxy.onWait = () => cli.ipvs.connect(mark, '10.244.1.20:8080', 1);
+    expect(await cli.run(...HAND_BACK)).toMatchObject({
+      exit: 2,
+      err: expect.stringContaining(`kept: ${mark} for 1 connection: run this again later\n`),
+    });
+  });
+
+  it('does not wait long for those that close', async () => {
+    const mark = await servedWithMark();
+    cli.ipvs.connect(mark, '10.244.1.20:8080', 0, 1);
+    expect((await cli.run(...HAND_BACK)).exit).toBe(0);
+  });
+
+  it('keeps firewall marks that have connections, as ours, until these have ended', async () => {
+    const mark = await servedWithMark();
     cli.ipvs.connect(mark, '10.244.1.20:8080', 2);
     const { exit, err } = await cli.run(...HAND_BACK);
     expect(exit).toBe(2);

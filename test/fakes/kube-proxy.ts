@@ -71,6 +71,9 @@ export class FakeKubeProxy implements KubeProxyHost {
     };
   }
 
+  /** What becomes of connections while somebody waits for them. */
+  onWait: () => void = () => undefined;
+
   async whyRunning(): Promise<string | null> {
     const { running } = this;
     this.onAsked();
@@ -104,6 +107,10 @@ export class FakeKubeProxy implements KubeProxyHost {
       ]),
     );
     return answers.flatMap((answer) => (answer.outcome === 'refused' ? [answer.code] : []));
+  }
+
+  async untilOpened(): Promise<void> {
+    this.onWait();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {}
