@@ -88,6 +88,7 @@ class HttpConnection implements ApiConnection {
   [Symbol.dispose](): void {
     this.#agent?.agent.destroy();
     this.#agent = null;
+    this.#credentials[Symbol.dispose]();
   }
 
   get #hosts(): readonly string[] {
@@ -108,7 +109,7 @@ class HttpConnection implements ApiConnection {
   }
 
   async #sendOnce(wanted: Wanted): Promise<IncomingMessage> {
-    const access = await this.#credentials.current();
+    const access = await untilAborted(this.#credentials.current(), wanted.signal);
     this.#configured = access.server;
     this.#isVerified = isVerified(access);
     const request = {
@@ -143,6 +144,19 @@ class HttpConnection implements ApiConnection {
   async #answerOf(response: IncomingMessage, action: string, signal: AbortSignal): Promise<ApiResponse> {
     const text = await textOf(response, action, this.#answerTimeoutMs, signal);
     return { status: response.statusCode ?? 0, body: parsed(text), retryAfterMs: retryAfterOf(response) };
+  }
+}
+
+/** What comes first: a program that is asked for credentials may take long. */
+async function untilAborted<Value>(value: Promise<Value>, signal: AbortSignal): Promise<Value> {
+  const { promise, reject } = Promise.withResolvers<never>();
+  const abort = () => reject(signal.reason);
+  if (signal.aborted) abort();
+  signal.addEventListener('abort', abort);
+  try {
+    return await Promise.race([value, promise]);
+  } finally {
+    signal.removeEventListener('abort', abort);
   }
 }
 

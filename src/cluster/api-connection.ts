@@ -15,6 +15,8 @@ export interface ApiConnectionOptions {
   readonly serviceAccountDirectory?: string;
   /** How long an answer may keep silent, in milliseconds, connecting included. @default 60000 */
   readonly answerTimeoutMs?: number;
+  /** How long a credential plugin may take, in milliseconds. @default 30000 */
+  readonly execTimeoutMs?: number;
 }
 
 export interface ApiRequestOptions {

@@ -1,11 +1,9 @@
 import { stat } from 'node:fs/promises';
 import type { Agent } from 'node:http';
 import type { RequestOptions } from 'node:https';
-// Of client-node only these: config.js, as the whole index, loads the generated API, which is 80 MB of memory and half
-// a second, and to our request adds only what `authenticateByLibrary` asks for.
 import type { Cluster, User } from '@kubernetes/client-node/dist/config_types.js';
-import { ExecAuth } from '@kubernetes/client-node/dist/exec_auth.js';
 import type { ApiConnectionOptions } from './api-connection.ts';
+import { type ExecCredential, ExecPlugin } from './api-exec-client.ts';
 import {
   type Loaded,
   loadCredentials,
@@ -15,6 +13,7 @@ import {
   unusable,
 } from './api-source-store.ts';
 import { equalData } from './equal-data.ts';
+import { asObject } from './object-fields.ts';
 
 /** What a request needs to reach the API server as somebody. */
 export interface ApiAccess {
@@ -36,16 +35,28 @@ export interface ApiTls {
   readonly rejectUnauthorized: boolean;
 }
 
+/**
+ * As long as cloud providers' plugins take that ask a service far away, and no longer than somebody waits who sees
+ * nothing happen.
+ */
+const EXEC_TIMEOUT_MS = 30_000;
+
 /** The credentials of one user, read from files that others may replace at any time. */
-export class ApiCredentials {
+export class ApiCredentials implements Disposable {
   readonly #options: ApiConnectionOptions;
   #loaded: Loaded | null = null;
   #stamps = '';
-  #exec = new ExecAuth();
+  readonly #plugin: ExecPlugin;
   #tls: ApiTls = { rejectUnauthorized: true };
 
   constructor(options: ApiConnectionOptions) {
     this.#options = options;
+    this.#plugin = new ExecPlugin(options.execTimeoutMs ?? EXEC_TIMEOUT_MS);
+  }
+
+  /** Waits for no program any more. */
+  [Symbol.dispose](): void {
+    this.#plugin[Symbol.dispose]();
   }
 
   /** Has files read again that seem not to have changed. */
@@ -56,7 +67,7 @@ export class ApiCredentials {
   /** The credentials were refused: has files read again, and programs asked that would not be yet. */
   invalidate(): void {
     this.expectChange();
-    this.#exec = new ExecAuth();
+    this.#plugin.forget();
   }
 
   /**
@@ -69,12 +80,17 @@ export class ApiCredentials {
     const tlsServerName = cluster.tlsServerName ?? null;
     const options: RequestOptions = { headers: {} };
     if (user.authProvider || cluster.proxyUrl) await authenticateByLibrary(options, cluster, user);
-    if (user.exec) await this.#execute(loaded, options);
-    const own = { ca: loaded.ca, cert: loaded.cert ?? options.cert, key: loaded.key ?? options.key };
+    const told = user.exec ? await this.#ask(loaded) : null;
+    const own = {
+      ca: loaded.ca,
+      cert: loaded.cert ?? told?.cert ?? options.cert,
+      key: loaded.key ?? told?.key ?? options.key,
+    };
     const texts = Object.entries(own).flatMap(([field, pem]) => (pem ? [[field, String(pem)]] : []));
     const tls = { ...Object.fromEntries(texts), rejectUnauthorized: !cluster.skipTLSVerify };
     if (!equalData(tls, this.#tls)) this.#tls = tls;
-    const headers = { ...textHeaders(options.headers), ...headersOf(loaded) };
+    const bearer = told?.token ? { Authorization: `Bearer ${told.token}` } : {};
+    const headers = { ...textHeaders(options.headers), ...bearer, ...headersOf(loaded) };
     const agent = cluster.proxyUrl && typeof options.agent === 'object' ? options.agent : null;
     return { server, tlsServerName, tls: this.#tls, headers, agent };
   }
@@ -96,9 +112,9 @@ export class ApiCredentials {
     }
   }
 
-  async #execute({ origin, user }: Loaded, options: RequestOptions): Promise<void> {
+  async #ask({ origin, user }: Loaded): Promise<ExecCredential> {
     try {
-      await this.#exec.applyAuthentication(user, options);
+      return await this.#plugin.credential(asObject(user.exec) ?? {});
     } catch (error) {
       throw unusable(origin, `exec ${user.exec?.command ?? '(none)'}: ${messageOf(error)}`, error);
     }
@@ -121,7 +137,10 @@ function headersOf({ user, token }: Loaded): Readonly<Record<string, string>> {
   return headers;
 }
 
-/** The ways of authentication that old kubeconfigs have, and proxies: with all of client-node, and what that costs. */
+/**
+ * The ways of authentication that old kubeconfigs have, and proxies: with all of client-node, which loads the generated
+ * API, 80 MB of memory and half a second.
+ */
 async function authenticateByLibrary(options: RequestOptions, cluster: Cluster, user: User): Promise<void> {
   const { KubeConfig } = await import('@kubernetes/client-node/dist/config.js');
   const config = new KubeConfig();

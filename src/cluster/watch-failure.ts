@@ -1,4 +1,4 @@
-import { ApiError, NOT_JSON } from './api-connection.ts';
+import { ApiConfigurationError, ApiError, NOT_JSON } from './api-connection.ts';
 import { objectIn, type RawObject, textIn } from './object-fields.ts';
 
 const GONE = 410;
@@ -28,6 +28,8 @@ export function isGone(error: unknown): boolean {
 /** Whether it has to be listed. Not where only the connection broke, or where the server has too much to do just now. */
 export function hasToList(error: unknown): boolean {
   if (error instanceof WatchFailure) return error.retryAfterMs === null;
+  // Nothing was asked yet.
+  if (error instanceof ApiConfigurationError) return false;
   return (
     isGone(error) || !(error instanceof ApiError) || error.status === NOT_FOUND || error.code === NOT_JSON
   );
