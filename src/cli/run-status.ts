@@ -174,6 +174,8 @@ export class RunStatus implements SyncObserver, AsyncDisposable {
     this.#status.audited(record);
   }
 
+  readonly foreign: SyncObserver['foreign'] = (rows) => this.log.foreign(rows);
+
   rejected(rejected: readonly Rejected[]): void {
     if (rejected === this.#rejected) return;
     this.#rejected = rejected;

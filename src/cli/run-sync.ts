@@ -24,6 +24,8 @@ export interface SyncObserver {
   begun(changes: FactChanges): void;
   synced(record: SyncRecord): void;
   audited(record: AuditRecord): void;
+  /** After each look at everything. @param rows of somebody else, by name */
+  foreign(rows: readonly string[]): void;
   /** All that is not served; the same list again while it says the same. */
   rejected(rejected: readonly Rejected[]): void;
   /** @param guard null while nothing is held back */
@@ -203,7 +205,7 @@ export class NodeSync {
     const begunAtMs = context.nowMs();
     const { kind, rounds, plan, last, isComplete } = await this.#sync.sync(request, signal);
     this.#isRight = isComplete;
-    if (kind === 'whole') this.#foreign = last.foreign;
+    if (kind === 'whole') this.#sawForeign(last.foreign);
     const endedAtMs = context.nowMs();
     if (isDriftOnly) {
       observer.audited({
@@ -223,9 +225,14 @@ export class NodeSync {
   async #audit(desired: DesiredState, signal: AbortSignal): Promise<void> {
     const { context, node, observer } = this.#environment;
     const plan = planSync(await observeStages(node.stages, signal), desired);
-    this.#foreign = plan.foreign;
+    this.#sawForeign(plan.foreign);
     const ops = operationsOf(plan);
     observer.audited({ atMs: context.nowMs(), ops, isRepaired: false, foreign: this.#foreign });
+  }
+
+  #sawForeign(rows: readonly string[]): void {
+    this.#foreign = rows;
+    this.#environment.observer.foreign(rows);
   }
 
   #answer(isHealthy: boolean): void {

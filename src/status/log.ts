@@ -20,6 +20,9 @@ export interface LogDestination {
 /** How many of one kind are told one by one before the rest is only counted. */
 const LISTED = 50;
 
+/** How many are named in a line that counts them. */
+const NAMED = 5;
+
 /**
  * What `run` says on standard output, one JSON object a line: what has changed, and not over and over what stays the
  * same.
@@ -99,6 +102,16 @@ export class DaemonLog {
     const fresh = this.#fresh('drift', [...rows.keys()]).flatMap((key) => rows.get(key) ?? []);
     for (const op of fresh.slice(0, LISTED)) this.#logger.warn(fieldsOf(op), driftText(op));
     if (fresh.length > LISTED) this.#logger.warn(`drift: ${fresh.length - LISTED} more; see svcplane verify`);
+  }
+
+  /** After each look at everything: rows of somebody else that the last look did not see, in one line. */
+  foreign(rows: readonly string[]): void {
+    const wereThere = (this.#said.get('foreign')?.size ?? 0) > 0;
+    const fresh = this.#fresh('foreign', rows);
+    if (fresh.length === 0) return;
+    const shown = [...fresh.slice(0, NAMED), ...(fresh.length > NAMED ? ['…'] : [])].join(', ');
+    const more = wereThere ? ' more' : '';
+    this.#logger.info(`foreign: ${fresh.length}${more} made by somebody else, left as found: ${shown}`);
   }
 
   /** After each sync: when it begins to hold something back, and when it no longer does. */

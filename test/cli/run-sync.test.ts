@@ -15,6 +15,9 @@ class Bench {
   refuses = true;
   readonly said: string[] = [];
   readonly healthy: boolean[] = [];
+  /** What is there of somebody else, and what the observer was told of it. */
+  foreign: readonly string[] = [];
+  readonly seen: (readonly string[])[] = [];
   readonly sync: NodeSync;
 
   constructor(config: object) {
@@ -48,6 +51,7 @@ class Bench {
           this.said.push(`${done} done, ${isComplete ? 'complete' : 'incomplete'}`);
         },
         audited: ({ ops }) => void this.said.push(`${ops.length} found`),
+        foreign: (rows) => void this.seen.push(rows),
         rejected: () => undefined,
         guarded: () => undefined,
       },
@@ -76,7 +80,7 @@ class Bench {
     const state = {
       name: 'addresses',
       canonical: () => '',
-      foreign: () => [],
+      foreign: () => this.foreign,
       drainingAddresses: () => new Set<never>(),
       deletions: () => ({ ours: 0, unwanted: 0 }),
       unwanted: () => undefined,
@@ -109,6 +113,18 @@ describe('NodeSync.sync()', () => {
     expect(await bench.run('audit', 'retry')).toBe(true);
     expect(await bench.run('audit')).toBe(true);
     expect(bench.healthy).toEqual([false, false, true, true]);
+  });
+
+  it.each([
+    true,
+    false,
+  ])('tells of rows of others at each look at everything, repairing: %s', async (repair) => {
+    const bench = new Bench({ audit: { repair } });
+    bench.refuses = false;
+    await bench.run('start');
+    bench.foreign = ['TCP 192.0.2.80:80'];
+    await bench.run('audit');
+    expect(bench.seen).toEqual([[], ['TCP 192.0.2.80:80']]);
   });
 
   it('tells what it repairs after a notice that its link was changed as drift, as an audit does', async () => {

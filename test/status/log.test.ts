@@ -100,6 +100,20 @@ describe('DaemonLog', () => {
     ]);
   });
 
+  test('foreign() counts rows of others that were not there before, and names the first', () => {
+    const rows = (...numbers: readonly number[]) => numbers.map((i) => `TCP 192.0.2.${i}:80`);
+    log.foreign([]);
+    for (const _ of [1, 2]) log.foreign(rows(1, 2));
+    expect(said()).toEqual([
+      'info foreign: 2 made by somebody else, left as found: TCP 192.0.2.1:80, TCP 192.0.2.2:80',
+    ]);
+    for (const _ of [1, 2]) log.foreign(rows(1, 2, 3, 4, 5, 6, 7, 8));
+    const named = rows(3, 4, 5, 6, 7).join(', ');
+    expect(said()).toEqual([`info foreign: 6 more made by somebody else, left as found: ${named}, …`]);
+    for (const seen of [rows(1), [], rows(1)]) log.foreign(seen);
+    expect(said()).toEqual(['info foreign: 1 made by somebody else, left as found: TCP 192.0.2.1:80']);
+  });
+
   test('guarded() says when the guard holds, and when it no longer does', () => {
     const guard = { reason: 'guard: held: 40 of 50', sinceMs: at(1), untilMs: null };
     for (const each of [null, guard, guard, null, null]) log.guarded(each);
