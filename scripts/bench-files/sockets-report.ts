@@ -60,7 +60,7 @@ function trafficTable(results: SocketResults): string {
     const direct = row.show(median(valuesOf(results, row, 'direct')));
     const ratios = others.map((way) => spanOf(ratiosOf(results, row, way, 'direct')));
     return [row.name, direct, ...ratios, spanOf(ratiosOf(results, row, 'socket LB', 'nft DNAT'))];
-  });
+  }).filter(([, direct]) => !direct?.startsWith('NaN'));
   return table([head, ...rows]);
 }
 

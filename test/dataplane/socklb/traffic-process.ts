@@ -4,7 +4,7 @@
  * usage: traffic-process.ts server KIND PORT    on all IPv4 addresses
  *        traffic-process.ts client              told what to do by messages
  */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { setImmediate } from 'node:timers/promises';
 import { errnoName, SysError } from '../../../native-bindings/errno.ts';
 import { close, connect, recv, send, setsockopt, socket } from '../../../native-bindings/libc.ts';
@@ -163,21 +163,24 @@ function enter(cgroup: string): void {
   writeFileSync(`${cgroup}/cgroup.procs`, String(process.pid));
 }
 
-/** On a processor, in ms: of this thread, and of the main thread of another process. @see proc(5) schedstat */
+/**
+ * On a processor, in ms: of this thread, and of the main thread of another process. NaN where the kernel does not say.
+ * @see proc(5) schedstat
+ */
 function processorMs(server: number | undefined): number {
-  const threads = [
-    `/proc/${process.pid}/task/${process.pid}`,
-    ...(server ? [`/proc/${server}/task/${server}`] : []),
-  ];
-  const ns = threads.map((path) => Number(readFileSync(`${path}/schedstat`, 'utf8').split(' ')[0]));
-  return ns.reduce((sum, each) => sum + each, 0) / 1e6;
+  let ns = 0;
+  for (const pid of [process.pid, ...(server === undefined ? [] : [server])]) {
+    const path = `/proc/${pid}/task/${pid}/schedstat`;
+    ns += existsSync(path) ? Number(readFileSync(path, 'utf8').split(' ')[0]) : Number.NaN;
+  }
+  return ns / 1e6;
 }
 
 function measure(slice: Slice, ms: number): SliceReport {
   const before = processorMs(slice.server);
   const report = attempt(slice, ms, true);
   const spent = processorMs(slice.server) - before;
-  return { ...report, processorMs: spent > 0 ? spent : null };
+  return { ...report, processorMs: Number.isNaN(spent) ? null : spent };
 }
 
 function attempt({ kind, to, namespace }: Slice, ms: number, timesEach: boolean): Attempt {
