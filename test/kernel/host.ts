@@ -63,8 +63,11 @@ export interface Host extends Disposable {
   setSysctl(name: string, value: string): void;
 }
 
+/** How svcplane comes into the namespace of its host. `nsenter` leaves it the cgroups and the bpffs of the machine. */
+type Entry = 'ip netns exec' | 'nsenter';
+
 /** A host whose sysctls are all other than svcplane wants them. @param label the start of its namespace's name */
-export function createHost(label: string): Host {
+export function createHost(label: string, entry: Entry = 'ip netns exec'): Host {
   const namespace = createNamespace(label);
   const directory = mkdtempSync(join(tmpdir(), 'svcplane-host-'));
   // For svcplane as another user.
@@ -76,8 +79,12 @@ export function createHost(label: string): Host {
     SVCPLANE_NODE: 'n0',
   };
   const start: Host['start'] = (args, { under = [], env } = {}) => {
-    const command = ['netns', 'exec', namespace.name, ...under, SVCPLANE, ...args];
-    const process_ = spawn('ip', command, { env: { ...process.env, ...fixed, ...env }, stdio: 'pipe' });
+    const enter =
+      entry === 'nsenter'
+        ? ['nsenter', `--net=/run/netns/${namespace.name}`]
+        : ['ip', 'netns', 'exec', namespace.name];
+    const [file = '', ...command] = [...enter, ...under, SVCPLANE, ...args];
+    const process_ = spawn(file, command, { env: { ...process.env, ...fixed, ...env }, stdio: 'pipe' });
     return { process: process_, ended: endOf(process_) };
   };
   const host: Host = {
