@@ -84,10 +84,16 @@ function report(error: unknown, context: CliContext, help: Command | undefined):
     context.err(`svcplane: ${oneLine(error.message).replace(/^error: /, '')}; see svcplane --help\n`);
     return EXIT.error;
   }
-  const message = error instanceof Error ? error.message : String(error);
-  context.err(`svcplane: ${oneLine(message)}\n`);
+  context.err(`svcplane: ${oneLine(messageOf(error))}\n`);
   if (context.env.SVCPLANE_TRACE && error instanceof Error) context.err(`${error.stack}\n`);
   return EXIT.error;
+}
+
+/** Of an error on whose way out another one came, which has nothing to say itself: of both. */
+function messageOf(error: unknown): string {
+  if (error instanceof SuppressedError)
+    return `${messageOf(error.suppressed)}; then ${messageOf(error.error)}`;
+  return error instanceof Error ? error.message : String(error);
 }
 
 function oneLine(text: string): string {

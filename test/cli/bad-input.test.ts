@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { service, slice } from '../objects.ts';
 import { A, type CliHarness, loadedCli } from './harness.ts';
 
@@ -134,5 +134,16 @@ describe('bad input is one line that names what and where, and exit 1:', () => {
     expect((await cli.run('plan', '-f', file)).err).toBe(
       'skipped: 1 Deployment (kinds that svcplane does not read)\n',
     );
+  });
+});
+
+describe('an error while another one is on its way', () => {
+  it('is told with it, both in one line, the first one first', async () => {
+    const both = new SuppressedError(new Error('cannot close B'), new Error('cannot open A'));
+    vi.spyOn(cli.links, 'links').mockRejectedValue(both);
+    expect(await cli.run('verify', '-f', manifests)).toMatchObject({
+      exit: 1,
+      err: 'svcplane: cannot open A; then cannot close B\n',
+    });
   });
 });
