@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { node, service, slice } from '../objects.ts';
 import { type Daemon, startDaemon, until } from './daemon.ts';
 import { createHost, type Host, UNHURRIED } from './host.ts';
-import { describeWithIpvs } from './probe.ts';
+import { describeWithIpvs, UNLESS_LEFT_OUT } from './probe.ts';
 
 const SERVICE = service({ spec: { ports: [{ name: 'http', port: 80, nodePort: 30080 }] } });
 
@@ -44,7 +44,7 @@ function createNode(): { readonly host: Host; readonly manifests: string } {
 }
 
 describeWithIpvs('NodePorts of svcplane run', () => {
-  describe('follow the addresses of the host', UNHURRIED, () => {
+  describe('follow the addresses of the host', { ...UNHURRIED, ...UNLESS_LEFT_OUT }, () => {
     it('by notices alone: an address that comes is served, one that goes is not', async () => {
       const { host, manifests } = createNode();
       using _ = host;

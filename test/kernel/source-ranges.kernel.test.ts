@@ -3,7 +3,7 @@ import type { IpAddress, IpFamily } from '../../src/model/address.ts';
 import type { Protocol } from '../../src/model/port.ts';
 import { HeldConnections } from './held-connections.ts';
 import { UNHURRIED } from './host.ts';
-import { describeWithIpvs, isEmulated, run } from './probe.ts';
+import { describeWithIpvs, isEmulated, run, UNLESS_LEFT_OUT } from './probe.ts';
 import { type SvcplaneOn, svcplaneOn } from './svcplane-on.ts';
 import { clusterIPs, SERVICE_ROUTES, TARGET_PORT, type TestService, vips } from './test-services.ts';
 import { addressPair, type DualStack, FAMILIES } from './traffic/dual-stack.ts';
@@ -216,7 +216,7 @@ describeWithIpvs('loadBalancerSourceRanges', () => {
     });
   });
 
-  describe('that change', UNHURRIED, () => {
+  describe('that change', { ...UNHURRIED, ...UNLESS_LEFT_OUT }, () => {
     /** Makes the change while the first client asks all the time, and the pod, which is never let in, too. */
     async function change(ranges: readonly string[]): Promise<void> {
       const changing = svcplane.apply([serviceOf(60, 'changing', ranges)]);

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { IpFamily } from '../../src/model/address.ts';
 import type { Protocol } from '../../src/model/port.ts';
 import { UNHURRIED } from './host.ts';
-import { describeWithIpvs, isEmulated, run } from './probe.ts';
+import { describeWithIpvs, isEmulated, run, UNLESS_LEFT_OUT } from './probe.ts';
 import { type SvcplaneOn, svcplaneOn } from './svcplane-on.ts';
 import { clusterIPs, SERVICE_ROUTES, TARGET_PORT, type TestService, vips } from './test-services.ts';
 import { FAMILIES } from './traffic/dual-stack.ts';
@@ -116,7 +116,7 @@ describeWithIpvs('clients that keep their source port', () => {
     return told.filter(([, each]) => each !== kind).map(([{ name }, each]) => `${name}: ${each}`);
   }
 
-  describe('get an answer within a second', UNHURRIED, () => {
+  describe('get an answer within a second', { ...UNHURRIED, ...UNLESS_LEFT_OUT }, () => {
     it('of the death of the endpoint that answered before', async () => {
       for (const [dead, living] of [pods, pods.toReversed()]) {
         if (!dead || !living) throw new RangeError('two endpoints');

@@ -20,7 +20,7 @@ import { inTrouble } from './trouble.ts';
 const SERVICES = 510;
 const BURST = inTrouble({ some: 1500, all: 10_000 });
 const CLOSED = inTrouble({ some: 8, all: 30 });
-const RECONNECTS = inTrouble({ some: 40, all: 100 });
+const RECONNECTS = inTrouble({ some: 15, all: 100 });
 const CHANGED_TOGETHER = 16;
 /** A store of these facts has 1 MB, and the sockets of one reconnection 200 kB: either, kept each time, is more. */
 const MAX_GROWTH_BYTES = RECONNECTS * 80_000;
