@@ -99,10 +99,9 @@ export function writeOut(text: string): Promise<void> {
 
 /** Of this package. */
 export function version(): string {
-  // Sources lie one level below package.json, built files two.
-  const places = ['../package.json', '../../package.json'].map((place) => join(import.meta.dirname, place));
-  const place = places.find((candidate) => existsSync(candidate));
-  const manifest: unknown = place && JSON.parse(readFileSync(place, 'utf8'));
+  // Sources and what is built of them both lie one level below.
+  const place = join(import.meta.dirname, '../package.json');
+  const manifest: unknown = existsSync(place) && JSON.parse(readFileSync(place, 'utf8'));
   return typeof manifest === 'object' && manifest && 'version' in manifest
     ? String(manifest.version)
     : 'unknown';

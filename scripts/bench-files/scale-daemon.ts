@@ -22,12 +22,10 @@ import { CompactIpvsKernel } from './compact-kernel.ts';
 import { changeOf, type Ended, monotonicMs, type Progress } from './scale-messages.ts';
 
 /**
- * `svcplane run` against an API server, over kernels in memory: `scale-daemon.ts NODE ACCESS` (JSON), or `warm`. Its parent is
+ * `svcplane run` against an API server, over kernels in memory: `scale-daemon.ts NODE ACCESS` (JSON). Its parent is
  * told of the changes that have reached the IPVS table, and says when to end.
  */
 const [nodeName = '', access = ''] = process.argv.slice(2);
-// What is left behind in NODE_COMPILE_CACHE is all that was wanted: the compiler of TypeScript would count as memory.
-if (nodeName === 'warm') process.exit(0);
 const directory = mkdtempSync(join(tmpdir(), 'svcplane-scale-'));
 const kubeconfig = join(directory, 'kubeconfig');
 writeFileSync(kubeconfig, kubeconfigOf(JSON.parse(access)));

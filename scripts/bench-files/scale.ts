@@ -21,6 +21,7 @@ const { values } = parseArgs({
     services: { type: 'string', default: '10000' },
     rate: { type: 'string', default: '100' },
     seconds: { type: 'string', default: '600' },
+    daemon: { type: 'string', default: join(import.meta.dirname, 'scale-daemon.ts') },
   },
 });
 const services = Number(values.services);
@@ -51,10 +52,9 @@ const acknowledgedMs: number[] = [];
 const seenMs: number[] = [];
 let progress: Progress = { virtualServers: 0, realServers: 0, seen: [] };
 
-const program = join(import.meta.dirname, 'scale-daemon.ts');
 const access = JSON.stringify({ server: api.server, token: api.token, caFile: api.caFile });
 const flags = ['--disable-warning=ExperimentalWarning', '--expose-gc', '--max-semi-space-size=4'];
-const daemon = spawn(process.execPath, [...flags, program, NODE.name, access], {
+const daemon = spawn(process.execPath, [...flags, values.daemon, NODE.name, access], {
   stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
 });
 const exited = once(daemon, 'exit');

@@ -11,8 +11,8 @@ const METRICS_PORT = text(portOf('metricsBindAddress', 10249), '10249');
 /** What the privileged container runs, in full, for all to read in the manifest. */
 const SET_SYSCTLS = `\
 import { existsSync, writeFileSync } from 'node:fs';
-import { probeGenericNetlinkFamily } from '/svcplane/dist/native-bindings/probe.js';
-import { SYSCTLS } from '/svcplane/dist/src/dataplane/ipvs/sysctls.js';
+import { probeGenericNetlinkFamily } from '/svcplane/dist/probe.js';
+import { SYSCTLS } from '/svcplane/dist/sysctls.js';
 probeGenericNetlinkFamily('IPVS'); // the kernel loads ip_vs, and with it come its sysctls
 for (const [name, value] of SYSCTLS) {
   const file = '/proc/sys/' + name.replaceAll('.', '/');

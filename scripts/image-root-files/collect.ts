@@ -1,9 +1,8 @@
 /**
  * Collects the files of the image, in its build stage: `node collect.ts DIR`, from a directory with node_modules and a
  * built `dist`. It imports every module of `dist`, and what they and their libraries may ask for later, and takes what
- * that has loaded: JavaScript, add-ons and shared libraries, and beside them our BPF programs. Left out is all else: what
- * only building and testing needs, types, source maps, documentation, other processors' add-ons, most of the Kubernetes
- * client, npm, and Debian.
+ * that has loaded: JavaScript, add-ons and shared libraries, and beside them our BPF programs and licenses. Left out is
+ * all else: what only building and testing needs, types, documentation, other processors' add-ons, npm, and Debian.
  */
 import { execFileSync } from 'node:child_process';
 import {
@@ -14,6 +13,7 @@ import {
   mkdirSync,
   readFileSync,
   realpathSync,
+  statSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
@@ -23,11 +23,11 @@ import { fileURLToPath } from 'node:url';
 
 /** Where svcplane is in the image. */
 const HOME = 'svcplane';
-const MAIN = 'dist/src/main.js';
+const MAIN = 'dist/main.js';
 /** Loaded when the daemon starts, not when a module is imported. */
-const LIBRARIES = 'dist/native-bindings/nftables-library.js';
-/** Read when the daemon starts: BPF programs, which Node does not load. */
-const PROGRAMS = 'dist/native-bindings/bpf/*.o';
+const LIBRARIES = 'dist/nftables-library.js';
+/** What Node does not load: BPF programs, read when the daemon starts, and the licenses of what is in the bundle. */
+const BESIDE = ['dist/bpf/*.o', 'dist/licenses/**'];
 
 const source = process.cwd();
 const [target = ''] = process.argv.slice(2);
@@ -35,7 +35,7 @@ if (target === '') throw new TypeError('usage: collect.ts DIR');
 
 const loaded = await loadEverything();
 const libraries = sharedObjects();
-copyModules(new Set([...loaded, ...globSync(PROGRAMS)]));
+copyModules(new Set([...loaded, ...globSync(BESIDE).filter((path) => statSync(path).isFile())]));
 copyRuntime(libraries);
 copyLicenses(libraries);
 console.log(`collect: ${loaded.size} files of JavaScript and ${libraries.length} shared libraries`);
@@ -58,6 +58,9 @@ async function loadEverything(): Promise<ReadonlySet<string>> {
   for (const file of globSync('dist/**/*.js', { cwd: source }).filter((file) => file !== MAIN)) {
     await import(join(source, file));
   }
+  // The composition root runs what the command line says.
+  process.argv = [process.execPath, MAIN, '--version'];
+  await import(join(source, MAIN));
   // What is loaded where it is needed, such as what only the verbs need that look at a kernel.
   for (let later = lazyImports(files); later.length > 0; later = lazyImports(files)) {
     for (const { specifier, path } of later) {
@@ -68,9 +71,6 @@ async function loadEverything(): Promise<ReadonlySet<string>> {
   }
   const { NftablesContext } = await import(join(source, LIBRARIES));
   NftablesContext.open()[Symbol.dispose]();
-  // The composition root runs what the command line says.
-  process.argv = [process.execPath, MAIN, '--version'];
-  await import(join(source, MAIN));
   process.dlopen = dlopen;
   hooks.deregister();
   return files;

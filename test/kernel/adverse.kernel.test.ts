@@ -107,7 +107,8 @@ describeWithIpvs('svcplane in adversity', () => {
       const { host, input } = createLoadedHost();
       using _ = host;
       const preload = `--import=${join(import.meta.dirname, 'stop-at.ts')}`;
-      const env = { NODE_OPTIONS: preload, STOP_AT: 'ipvs:1', STOP_SIGNAL: 'SIGSTOP' };
+      // It changes modules of the sources.
+      const env = { SVCPLANE_PROGRAM: '', NODE_OPTIONS: preload, STOP_AT: 'ipvs:1', STOP_SIGNAL: 'SIGSTOP' };
       const first = host.start(['apply', '-f', input], { env });
       const pid = first.process.pid ?? 0;
       // It has written its ledger when it stops before its first batch.

@@ -42,7 +42,8 @@ describeWithIpvs('svcplane after kill -9', () => {
 
   async function killed(host: Host, args: readonly string[], point: StopPoint): Promise<void> {
     const preload = `--import=${join(import.meta.dirname, 'stop-at.ts')}`;
-    const env = { NODE_OPTIONS: preload, STOP_AT: point };
+    // It changes modules of the sources.
+    const env = { SVCPLANE_PROGRAM: '', NODE_OPTIONS: preload, STOP_AT: point };
     expect(await host.svcplane(args, { env })).toMatchObject({ signal: 'SIGKILL', stdout: '' });
   }
 

@@ -1,0 +1,62 @@
+/**
+ * Makes `dist`, what a package and the image contain: JavaScript in few files, for a start reads and compiles every one
+ * of them, and Node keeps the text of each. Beside it are our BPF programs, and the licenses of what is in the bundle.
+ * Left outside are the packages with an add-on, which is found by where they are.
+ *
+ * usage: node scripts/build-bundle.ts [DIRECTORY [FILE]]
+ *
+ * With FILE that one is bundled instead of the program, as main.js.
+ */
+import { cpSync, existsSync, globSync, mkdirSync, rmSync } from 'node:fs';
+import { basename, dirname, join, resolve } from 'node:path';
+import { rolldown } from 'rolldown';
+
+const ROOT = resolve(import.meta.dirname, '..');
+const WITH_ADDON = ['koffi', 'netlink'];
+/** `main` is the program; the others are modules that a manifest of `deploy` and the making of the image import. */
+const ENTRIES = {
+  main: 'src/main.ts',
+  'nftables-library': 'native-bindings/nftables-library.ts',
+  probe: 'native-bindings/probe.ts',
+  sysctls: 'src/dataplane/ipvs/sysctls.ts',
+};
+const LICENSES = '{LICENSE,LICENCE,license,COPYING}*';
+
+const [directory = join(ROOT, 'dist'), file] = process.argv.slice(2);
+const target = resolve(directory);
+rmSync(target, { recursive: true, force: true });
+await using bundle = await rolldown({
+  cwd: ROOT,
+  input: file === undefined ? ENTRIES : { main: file },
+  platform: 'node',
+  external: WITH_ADDON,
+});
+const { output } = await bundle.write({
+  dir: target,
+  format: 'esm',
+  entryFileNames: '[name].js',
+  chunkFileNames: '[name]-[hash].js',
+});
+// The module that reads them looks beside itself.
+cpSync(join(ROOT, 'native-bindings/bpf'), join(target, 'bpf'), {
+  recursive: true,
+  filter: (path) => path.endsWith('/bpf') || path.endsWith('.o'),
+});
+const modules = output.flatMap((file) => (file.type === 'chunk' ? file.moduleIds : []));
+for (const directory of new Set(modules.flatMap(packageOf))) copyLicenses(directory);
+
+/** The directory of the package of others that a module is from; none for our own. */
+function packageOf(path: string): readonly string[] {
+  const found = /^.*\/node_modules\/(?:@[^/]+\/)?[^/]+/.exec(path);
+  return found ? [found[0]] : [];
+}
+
+function copyLicenses(directory: string): void {
+  const [, name = basename(directory)] = /.*\/node_modules\/(.*)/.exec(directory) ?? [];
+  for (const file of globSync(LICENSES, { cwd: directory })) {
+    const copy = join(target, 'licenses', name, file);
+    if (existsSync(copy)) continue;
+    mkdirSync(dirname(copy), { recursive: true });
+    cpSync(join(directory, file), copy);
+  }
+}
