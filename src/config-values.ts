@@ -1,5 +1,6 @@
 import * as v from 'valibot';
 import { familyOf, parseIpAddress } from './model/address.ts';
+import { parseAddressRange } from './model/address-range.ts';
 import { type Cidr, parseCidr } from './model/cidr.ts';
 import { isMarkBase } from './model/firewall-mark.ts';
 import { parsePort } from './model/port.ts';
@@ -20,6 +21,10 @@ function parsed<T>(parse: (text: string) => T | undefined, expectation: string) 
 
 export const address = parsed(parseIpAddress, 'an IP address');
 export const cidr = parsed(parseCidr, 'a CIDR, such as 10.96.0.0/16');
+export const addressRange = parsed(
+  parseAddressRange,
+  'a CIDR without host bits, FIRST-LAST of one family, or an address',
+);
 export const scheduler = parsed(parseScheduler, 'an IPVS scheduler');
 
 /** Other services' interfaces: we never touch them, so that both can run on one node during a migration. */

@@ -1,4 +1,5 @@
 import * as v from 'valibot';
+import { loadBalancer } from './config-load-balancer.ts';
 import {
   address,
   apiServer,
@@ -68,6 +69,8 @@ const schema = v.strictObject({
     }),
     {},
   ),
+  /** Of `lb-controller` alone. */
+  loadBalancer: v.optional(loadBalancer, {}),
   /** Twice the default grace period of a pod: its connections end with the pod, so waiting longer is in vain. */
   drainTimeoutSeconds: v.optional(seconds, 60),
   /** A Service that is gone lets its connections end too. */

@@ -1,4 +1,4 @@
-import type { ClusterAccess, DaemonAccess } from './cli/context.ts';
+import type { CliContext, ClusterAccess, DaemonAccess } from './cli/context.ts';
 import { FactStore } from './cluster/fact-store.ts';
 import type { Config } from './config.ts';
 import { processFigures, processStartMs, saveMemory } from './status/host.ts';
@@ -49,3 +49,9 @@ export async function openCluster(config: Config, nodeName: string): Promise<Clu
     [Symbol.dispose]: () => connection[Symbol.dispose](),
   };
 }
+
+/** The address controller. Loaded here: no other verb needs any of it. */
+export const openLoadBalancer: CliContext['openLoadBalancer'] = async (config, name, hooks) => {
+  const host = await import('./load-balancer-host.ts');
+  return host.openLoadBalancer(config, name, hooks);
+};

@@ -17,7 +17,7 @@ import { runCli } from './cli/program.ts';
 import { watchManifests } from './cluster/manifest-watch.ts';
 import { readManifests } from './cluster/manifests.ts';
 import type { Config } from './config.ts';
-import { daemonAccess, openCluster } from './daemon-host.ts';
+import { daemonAccess, openCluster, openLoadBalancer } from './daemon-host.ts';
 import { openLinkKernel } from './dataplane/addresses/client.ts';
 import { nodeAddressesOf } from './dataplane/addresses/rows.ts';
 import { NOTICE_GROUPS, watchLinks } from './dataplane/addresses/watch.ts';
@@ -285,6 +285,7 @@ const context: CliContext = {
   openKubeProxy: () => openKubeProxyHost(openLinkKernel()),
   openNode,
   openCluster,
+  openLoadBalancer,
   recordedStates: (config, snapshot, desired) =>
     recordedStates(unconnected(config), snapshot, desired, Date.now()),
   projectSnapshot: (config, desired) => projectSnapshot(unconnected(config), desired),

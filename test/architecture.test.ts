@@ -15,10 +15,19 @@ const RULES: readonly { readonly of: RegExp; readonly may: RegExp; readonly pack
   { of: /^src\/main\.ts$/, may: /./, packages: /./ },
   { of: /^src\/socket-host\.ts$/, may: /^src\/(dataplane\/socklb|netlink)\//, packages: /^node:fs$/ },
   { of: /^src\/daemon-host\.ts$/, may: /^src\//, packages: /^$/ },
+  {
+    of: /^src\/load-balancer-host\.ts$/,
+    may: /^src\/(model|cluster|load-balancer|sync|config)/,
+    packages: /^node:crypto$/,
+  },
   { of: /^src\/assembly\.ts$/, may: /^src\/(model|snapshot|dataplane|sync|config)/, packages: /^$/ },
   { of: /^src\/host\.ts$/, may: /^src\/cli\/finding\.ts$/, packages: /^node:(fs|fs\/promises|os|path)$/ },
   { of: /^src\/model\//, may: /^src\/model\//, packages: /^$/ },
-  { of: /^src\/config(-values)?\.ts$/, may: /^src\/(model\/|config-values\.ts$)/, packages: /^valibot$/ },
+  {
+    of: /^src\/config(-values|-load-balancer)?\.ts$/,
+    may: /^src\/(model\/|config-(values|load-balancer)\.ts$|load-balancer\/pools\.ts$)/,
+    packages: /^valibot$/,
+  },
   { of: /^src\/netlink\//, may: /^src\/netlink\//, packages: /^node:(timers\/promises|os|util)$/ },
   { of: /^src\/snapshot\//, may: /^src\/(model|snapshot)\//, packages: /^(valibot|node:.*)$/ },
   {
@@ -80,14 +89,14 @@ const RULES: readonly { readonly of: RegExp; readonly may: RegExp; readonly pack
   },
   {
     of: /^src\/cli\//,
-    may: /^src\/(model|snapshot|cluster|desired|sync|status|trace|kube-proxy|cli)\/|^src\/(config|dataplane\/dataplane)\.ts$/,
+    may: /^src\/(model|snapshot|cluster|desired|sync|status|trace|kube-proxy|load-balancer|cli)\/|^src\/(config|load-balancer-host|dataplane\/dataplane)\.ts$/,
     packages: /^(commander|valibot|js-yaml|node:util)$/,
   },
 ];
 
 /** Files whose name says that they reach outside: kernel, disk, clock or processes. */
 const EFFECTS =
-  /(^src\/(main|daemon-host|socket-host)|\/([a-z-]*watch|manifests|observe|apply|client|[a-z-]+-client|program|[a-z-]*store|sync-once|loop|([a-z-]+-)?http|log|host))\.ts$|^native-bindings\//;
+  /(^src\/(main|daemon-host|load-balancer-host|socket-host)|\/([a-z-]*watch|manifests|observe|apply|client|[a-z-]+-client|program|[a-z-]*store|sync-once|loop|([a-z-]+-)?http|log|host))\.ts$|^native-bindings\//;
 const PURE_PACKAGES = /^(valibot|node:(util|buffer|crypto|path|os|timers\/promises))$/;
 
 interface Import {

@@ -126,6 +126,7 @@ const context: CliContext = {
   openKubeProxy: unused,
   openNode,
   openCluster,
+  openLoadBalancer: unused,
   recordedStates: unused,
   projectSnapshot: unused,
   traceRows: unused,

@@ -62,6 +62,7 @@ function kustomizeFiles(values: Values, version: string): readonly [string, stri
   const plain = ({ object }: Manifest) =>
     HEADER + plainOf(object, values).replaceAll('svcplane:VERSION', `svcplane:${version}`);
   const base = MANIFESTS.filter(({ only }) => only === undefined);
+  const lbController = MANIFESTS.filter(({ file }) => file.startsWith('lb-controller-'));
   const manifest = (name: string) => {
     const found = MANIFESTS.find(({ file }) => file === name);
     if (!found) throw new RangeError(`no manifest ${name}`);
@@ -84,6 +85,11 @@ function kustomizeFiles(values: Values, version: string): readonly [string, stri
     }),
     ...component('pod-monitor', { resources: ['podmonitor.yaml'] }),
     [`${BASE}/components/pod-monitor/podmonitor.yaml`, manifest('podmonitor')],
+    ...component('lb-controller', { resources: lbController.map(({ file }) => `${file}.yaml`) }),
+    ...lbController.map((each): [string, string] => [
+      `${BASE}/components/lb-controller/${each.file}.yaml`,
+      plain(each),
+    ]),
     ...component('dashboard', {
       configMapGenerator: [
         {

@@ -1,3 +1,4 @@
+import { lbControllerManifests } from './lb-controller.ts';
 import { type Mapping, setting, type Template, text } from './template.ts';
 
 const NAME = 'svcplane';
@@ -78,6 +79,7 @@ export const MANIFESTS: readonly Manifest[] = [
     },
   },
   { file: 'daemonset', object: daemonSet() },
+  ...lbControllerManifests(IMAGE),
   {
     file: 'podmonitor',
     only: '.Values.podMonitor.enabled',

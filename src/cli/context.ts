@@ -5,6 +5,7 @@ import type { FactStore } from '../cluster/fact-store.ts';
 import type { SourcedObjects } from '../cluster/manifest-objects.ts';
 import type { Config } from '../config.ts';
 import type { KubeProxyHost } from '../kube-proxy/leftovers.ts';
+import type { LoadBalancerAccess, LoadBalancerHooks } from '../load-balancer-host.ts';
 import type { IpAddress, IpFamily } from '../model/address.ts';
 import type { DesiredState } from '../model/desired-state.ts';
 import type { VirtualServerKey } from '../model/virtual-server.ts';
@@ -21,6 +22,8 @@ import type { StageState } from '../sync/stage.ts';
 import type { Stages } from '../sync/sync-once.ts';
 import type { TraceRows } from '../trace/trace.ts';
 import type { HostReport } from './doctor.ts';
+
+export type { LoadBalancerAccess } from '../load-balancer-host.ts';
 
 export const EXIT = { done: 0, error: 1, changes: 2 } as const;
 
@@ -52,6 +55,12 @@ export interface CliContext {
    * @throws ApiConfigurationError of one line
    */
   openCluster(config: Config, nodeName: string): Promise<ClusterAccess>;
+  /**
+   * The address controller, connected to the API server of the configuration; nothing is asked of it before it runs.
+   * @param name of this Pod or machine
+   * @throws ApiConfigurationError of one line
+   */
+  openLoadBalancer(config: Config, name: string, hooks: LoadBalancerHooks): Promise<LoadBalancerAccess>;
   readonly daemon: DaemonAccess;
   /** What kube-proxy has made on this host. */
   openKubeProxy(): KubeProxyHost;

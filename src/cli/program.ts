@@ -8,6 +8,7 @@ import { doctorVerb } from './doctor.ts';
 import { explainVerb } from './explain.ts';
 import { guardVerb } from './guard.ts';
 import { importVerb } from './import.ts';
+import { lbControllerVerb } from './lb-controller.ts';
 import { planVerb } from './plan.ts';
 import { runVerb } from './run.ts';
 import { settingOptions } from './settings.ts';
@@ -30,6 +31,7 @@ const VERBS: readonly Verb[] = [
   statusVerb,
   guardVerb,
   configVerb,
+  lbControllerVerb,
 ];
 
 /**

@@ -41,6 +41,7 @@ const RELOADS = {
   excludeCIDRs: 'immediate',
   strictARP: 'immediate',
   socketLoadBalancer: 'immediate',
+  loadBalancer: 'immediate',
   drainTimeoutSeconds: 'immediate',
   drainDeletedServices: 'immediate',
   audit: 'immediate',

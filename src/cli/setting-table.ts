@@ -210,6 +210,27 @@ export const SETTINGS: readonly Setting[] = [
     help: 'go on with a held sync that has been wanted for so long',
   },
   {
+    key: 'loadBalancer.class',
+    flags: '--lb-class <name>',
+    env: 'SVCPLANE_LB_CLASS',
+    kind: 'text',
+    help: 'spec.loadBalancerClass of Services that lb-controller gives addresses to',
+  },
+  {
+    key: 'loadBalancer.default',
+    flags: '--lb-default [bool]',
+    env: 'SVCPLANE_LB_DEFAULT',
+    kind: 'boolean',
+    help: 'lb-controller gives addresses to Services without a class, too',
+  },
+  {
+    key: 'loadBalancer.leaseNamespace',
+    flags: '--lb-lease-namespace <name>',
+    env: 'SVCPLANE_LB_LEASE_NAMESPACE',
+    kind: 'text',
+    help: 'namespace of the Lease of lb-controller',
+  },
+  {
     key: 'healthzBindAddress',
     flags: '--healthz-bind-address <address>',
     env: 'SVCPLANE_HEALTHZ_BIND_ADDRESS',

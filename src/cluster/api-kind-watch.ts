@@ -31,9 +31,15 @@ export interface WatchTimes {
   readonly notServedMs: number;
 }
 
+/** What a watch tells of objects to. */
+export type ObjectStore = Pick<FactStore, 'beginList'> & {
+  put(kind: WatchedKind, object: RawObject): void;
+  remove(kind: WatchedKind, object: RawObject): void;
+};
+
 export interface KindWatchOptions {
-  readonly connection: ApiConnection;
-  readonly store: FactStore;
+  readonly connection: Pick<ApiConnection, 'request' | 'stream' | 'server'>;
+  readonly store: ObjectStore;
   readonly kind: WatchedKind;
   readonly resource: ApiResource;
   readonly times: WatchTimes;

@@ -88,11 +88,9 @@ class Round {
       const other = this.#claims.foreignHolder(address);
       if (other) draft.problems.push({ verdict: 'conflict', text: `${address} is also ${other}` });
     }
-    // Given up, and still in the status until that is written.
+    const kept = [...draft.held.values()];
     for (const { address } of service.ingress) {
-      if (address && ![...draft.held.values()].includes(address) && this.#claims.isFree(address)) {
-        this.#claims.addForeign(address, `in the status of Service ${service.key} still`);
-      }
+      if (address && !kept.includes(address)) this.#claims.addLeaving(address, service.key);
     }
     return draft;
   }

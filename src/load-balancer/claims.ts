@@ -13,6 +13,8 @@ export class Claims {
   readonly #ours = new Map<IpAddress, LoadBalancerFacts[]>();
   /** Subjects that share with nobody: as `externalIP of Service web/front`. */
   readonly #foreign = new Map<IpAddress, string>();
+  /** Services whose status has it still, though they are to have it no longer. */
+  readonly #leaving = new Map<IpAddress, string[]>();
   readonly #byKey = new Map<string, Set<IpAddress>>();
 
   constructor(rules: SharingRules) {
@@ -34,6 +36,11 @@ export class Claims {
     if (!this.#foreign.has(address)) this.#foreign.set(address, subject);
   }
 
+  /** Enters an address that one of ours gives up: nobody gets it before that is written. @param key of the Service */
+  addLeaving(address: IpAddress, key: string): void {
+    this.#leaving.set(address, [...(this.#leaving.get(address) ?? []), key]);
+  }
+
   /** Who else has it that is none of ours; undefined if nobody. */
   foreignHolder(address: IpAddress): string | undefined {
     return this.#foreign.get(address);
@@ -41,7 +48,7 @@ export class Claims {
 
   /** Whether nobody at all has it. */
   isFree(address: IpAddress): boolean {
-    return !this.#ours.has(address) && !this.#foreign.has(address);
+    return [this.#ours, this.#foreign, this.#leaving].every((claims) => !claims.has(address));
   }
 
   /**
@@ -62,6 +69,8 @@ export class Claims {
     if (foreign) return `is ${foreign}`;
     const kept = this.whyNotKept(address, service);
     if (kept) return kept;
+    const leaving = this.#leaving.get(address)?.find((key) => key !== service.key);
+    if (leaving) return `is in the status of Service ${leaving} still`;
     // Who shares already goes on when a policy changes: an address that is lost is worse than one badly shared.
     const other = this.#ours
       .get(address)

@@ -144,6 +144,7 @@ export class CliHarness implements Disposable {
       openKubeProxy: () => this.kubeProxy,
       openNode: async (config) => this.#node(config),
       openCluster: () => Promise.reject(new Error('there is no API server here')),
+      openLoadBalancer: () => Promise.reject(new Error('there is no API server here')),
       recordedStates: (config, snapshot, desired) =>
         recordedStates(this.#dataplanes(config), snapshot, desired, 0),
       projectSnapshot: (config, desired) => projectSnapshot(this.#dataplanes(config), desired),

@@ -20,16 +20,26 @@ const object = v.looseObject({
 export type DeployObject = v.InferOutput<typeof object>;
 
 /** The components that there are beside the kustomize base. */
-export type Component = 'dashboard' | 'host-sysctls' | 'pod-monitor';
+export type Component = 'dashboard' | 'host-sysctls' | 'lb-controller' | 'pod-monitor';
 
 /** The objects of the kustomize base, which needs no program: it is its resources as they are. */
 export function kustomizeBase(): readonly DeployObject[] {
-  const read = (file: string) => readFileSync(join(BASE, file), 'utf8');
+  return resourcesOf('.');
+}
+
+/** @param directory below deploy/kustomize, with a kustomization of resources alone */
+function resourcesOf(directory: string): readonly DeployObject[] {
+  const read = (file: string) => readFileSync(join(BASE, directory, file), 'utf8');
   const { resources } = v.parse(
     v.object({ resources: v.array(v.string()) }),
     load(read('kustomization.yaml')),
   );
   return resources.flatMap((file) => parseObjects(read(file)));
+}
+
+/** The objects of the component that gives load balancer addresses. */
+export function lbControllerComponent(): readonly DeployObject[] {
+  return resourcesOf('components/lb-controller');
 }
 
 /** The objects of a kustomization with the base and components. @param kubectl its path; it has kustomize in it */

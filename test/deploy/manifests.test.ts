@@ -8,6 +8,7 @@ import {
   helmChart,
   kustomizeBase,
   kustomizeWith,
+  lbControllerComponent,
   NO_HELM,
 } from './deploy-objects.ts';
 
@@ -41,6 +42,34 @@ describe('deploy', () => {
     for (const { resources, verbs } of rules) {
       expect(verbs).toEqual(resources.includes('events') ? ['create', 'patch'] : ['list', 'watch']);
     }
+  });
+});
+
+describe('the component lb-controller', () => {
+  const kindsOf = [
+    'ClusterRole',
+    'ClusterRoleBinding',
+    'Deployment',
+    'Role',
+    'RoleBinding',
+    'ServiceAccount',
+  ];
+
+  it('has an account that may write status and Events, and a Lease', () => {
+    expect(kinds(lbControllerComponent())).toEqual(kindsOf);
+    const rules = lbControllerComponent().flatMap((object) => Object(object).rules ?? []);
+    expect(rules.map(({ resources, verbs }) => `${resources}: ${verbs}`)).toEqual([
+      'services: list,watch',
+      'services/status: patch',
+      'events: create,patch',
+      'leases: create',
+      'leases: get,update',
+    ]);
+  });
+
+  it.skipIf(helm === undefined)('is what the chart has with lbController.enabled', () => {
+    const all = helmChart(helm ?? '', ['lbController.enabled=true']);
+    expect(inOrder(all)).toEqual(inOrder([...kustomizeBase(), ...lbControllerComponent()]));
   });
 });
 

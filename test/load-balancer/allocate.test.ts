@@ -158,6 +158,19 @@ const CASES: readonly Case[] = [
     },
   },
   {
+    name: 'lets nobody join an address that a Service has in its status still and may not keep',
+    services: [
+      { name: 'a', age: 9, ingress: ['10.10.0.1'], ...shares('k'), ...on(80) },
+      { name: 'loses', age: 8, ingress: ['10.10.0.1'], ...on(443) },
+      { name: 'joins', ...shares('k'), ...on(443) },
+    ],
+    gives: {
+      a: ['keep', ['10.10.0.1']],
+      loses: ['conflict', ['10.10.0.2']],
+      joins: ['assign', ['10.10.0.3']],
+    },
+  },
+  {
     name: 'keeps an address when the pool is shrunk, and says so',
     services: [{ name: 'a', ingress: ['10.10.0.200'] }],
     gives: { a: ['shrunk', ['10.10.0.200'], 'in no pool'] },

@@ -107,7 +107,12 @@ describeWithKube('deploy on a real API server', ['kube-apiserver'], () => {
     async ({ skip }) => {
       const reason = whyNoPrograms(['kubectl']);
       if (reason !== undefined) return skip(reason);
-      const objects = kustomizeWith(pathOf('kubectl'), ['dashboard', 'host-sysctls', 'pod-monitor']);
+      const objects = kustomizeWith(pathOf('kubectl'), [
+        'dashboard',
+        'host-sysctls',
+        'lb-controller',
+        'pod-monitor',
+      ]);
       const ours = objects.filter(({ kind }) => kind !== 'PodMonitor');
       expect(ours.length).toBe(objects.length - 1);
       expect(await taken(ours)).toEqual(ours.map(({ kind }) => kind));
@@ -130,6 +135,7 @@ describeWithKube('deploy on a real API server', ['kube-apiserver'], () => {
       'config.metricsBindAddress=0.0.0.0:10249',
       'config.audit.intervalSeconds=60',
       'dashboard.enabled=true',
+      'lbController.enabled=true',
       'image.tag=test',
       'imagePullSecrets[0].name=pull',
       'podAnnotations.team=net',
