@@ -12,7 +12,7 @@ const PAGES = readPages();
 const USER_PAGES = PAGES.filter(({ path }) => path === 'README.md' || path.startsWith('docs/'));
 
 /** Calls of svcplane, up to what the shell does with them; `inet svcplane` is the table. */
-const COMMANDS = /(?<!inet )\bsvcplane +([a-z]+)\b[^|;>&]*/g;
+const COMMANDS = /(?<!inet )\bsvcplane +([a-z][a-z-]*)\b[^|;>&]*/g;
 
 function page(path: string): Page {
   const found = PAGES.find((candidate) => candidate.path === path);
@@ -32,7 +32,9 @@ async function help(...verb: string[]): Promise<string> {
 /** Names of the verbs, from the help of the program. */
 async function verbs(): Promise<readonly string[]> {
   const [, list = ''] = (await help()).split('Commands:\n');
-  return [...list.matchAll(/^ {2}([a-z]+)/gm)].flatMap(([, verb]) => (verb && verb !== 'help' ? verb : []));
+  return [...list.matchAll(/^ {2}([a-z][a-z-]*)/gm)].flatMap(([, verb]) =>
+    verb && verb !== 'help' ? verb : [],
+  );
 }
 
 describe('docs/configuration.md', () => {
