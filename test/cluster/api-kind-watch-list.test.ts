@@ -1,18 +1,17 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { ApiConnection } from '../../src/cluster/api-connection.ts';
+import { describe, expect, it } from 'vitest';
 import { service } from '../objects.ts';
 import {
   type FollowedKind,
-  type FollowOptions,
   followKind,
   page,
   type Scripted,
-  ScriptedApi,
+  scriptedApiPerTest,
+  serviceNames,
   tell,
+  WAIT,
 } from './scripted-api.ts';
 import { json, refuse } from './stand-in.ts';
 
-const WAIT = { timeout: 5000, interval: 2 };
 const named = (name: string) => service({ name, metadata: { resourceVersion: '5' } });
 const denied =
   (status: number): Scripted =>
@@ -20,19 +19,9 @@ const denied =
     refuse(response, status, 'said so');
 const ERROR_410 = { type: 'ERROR', object: { kind: 'Status', code: 410, message: 'too old' } };
 
-let parts: AsyncDisposableStack;
-let api: ScriptedApi;
-let connection: ApiConnection;
-beforeEach(async () => {
-  parts = new AsyncDisposableStack();
-  api = parts.use(await ScriptedApi.start());
-  connection = parts.use(await api.connect());
-});
-afterEach(() => parts.disposeAsync());
-
-const follow = (options?: FollowOptions): FollowedKind => parts.use(followKind(connection, options));
-const asked = (count: number) => expect.poll(() => api.log, WAIT).toHaveLength(count);
-const names = ({ store }: FollowedKind) => [...store.facts.services.keys()];
+const test = scriptedApiPerTest();
+const { follow, asked } = test;
+const names = serviceNames;
 
 /** Two pages, of which the first says more has to come. */
 const firstPage = page('Service', [named('a'), named('b')], { resourceVersion: '10', continue: 'more' });
@@ -42,30 +31,30 @@ describe('KindWatch list', () => {
   it('goes page by page, until continue is empty, and takes all over at once', async () => {
     let watch: FollowedKind | undefined;
     let between: readonly string[] | undefined;
-    api.list('Service', firstPage, (asked, response) => {
+    test.api.list('Service', firstPage, (asked, response) => {
       between = watch && names(watch);
       lastPage(asked, response);
     });
     watch = follow();
     await asked(3);
-    expect(api.log).toEqual(['list', 'list more', 'watch 10']);
-    expect(api.server.asked.map(({ query }) => query.limit)).toEqual(['500', '500', undefined]);
+    expect(test.api.log).toEqual(['list', 'list more', 'watch 10']);
+    expect(test.api.server.asked.map(({ query }) => query.limit)).toEqual(['500', '500', undefined]);
     expect(between).toEqual([]);
     expect(names(watch)).toEqual(['web/a', 'web/b', 'web/c']);
     expect(watch.taken()).toBe(1);
   });
 
   it('begins again at once where its pages are gone', async () => {
-    api.list('Service', firstPage, denied(410), firstPage, lastPage);
+    test.api.list('Service', firstPage, denied(410), firstPage, lastPage);
     const watch = follow();
     await asked(5);
-    expect(api.log).toEqual(['list', 'list more', 'list', 'list more', 'watch 10']);
+    expect(test.api.log).toEqual(['list', 'list more', 'list', 'list more', 'watch 10']);
     expect(watch.delays).toEqual([]);
     expect(names(watch)).toHaveLength(3);
   });
 
   it('waits longer for each further time its pages are gone', async () => {
-    api.list('Service', ...Array.from({ length: 3 }, () => [firstPage, denied(410)]).flat());
+    test.api.list('Service', ...Array.from({ length: 3 }, () => [firstPage, denied(410)]).flat());
     const watch = follow();
     await expect.poll(() => watch.delays, WAIT).toEqual([2, 3]);
   });
@@ -105,10 +94,10 @@ describe('KindWatch list', () => {
     { name: 'of a kind that every API server has, not found', broken: denied(404), says: '404: said so' },
     { name: 'not answered for being busy', broken: denied(503), says: '503: said so' },
   ])('changes nothing if a page is $name', async ({ broken, says }) => {
-    api.list('Service', page('Service', [named('kept')], { resourceVersion: '10' }));
-    api.watch('Service', tell(ERROR_410));
+    test.api.list('Service', page('Service', [named('kept')], { resourceVersion: '10' }));
+    test.api.watch('Service', tell(ERROR_410));
     // Twice: what a kept connection was cut of is asked for again.
-    api.list('Service', firstPage, broken, broken);
+    test.api.list('Service', firstPage, broken, broken);
     const watch = follow({ delayMs: 1_000_000 });
     await expect.poll(() => watch.states.at(-1)?.state, WAIT).toBe('failing');
     expect(names(watch)).toEqual(['web/kept']);
@@ -117,7 +106,7 @@ describe('KindWatch list', () => {
   });
 
   it('comes after each failure later, and tells of the same reason once', async () => {
-    api.list('Service', ...Array.from({ length: 4 }, () => denied(500)));
+    test.api.list('Service', ...Array.from({ length: 4 }, () => denied(500)));
     const watch = follow();
     await asked(6);
     expect(watch.delays).toEqual([1, 2, 3, 4]);
@@ -125,26 +114,26 @@ describe('KindWatch list', () => {
   });
 
   it('is given up if its answer keeps silent', async () => {
-    using hasty = await api.connect(50);
-    api.list('Service', () => undefined);
-    const watch = parts.use(followKind(hasty, { delayMs: 1_000_000 }));
+    using hasty = await test.api.connect(50);
+    test.api.list('Service', () => undefined);
+    const watch = test.parts.use(followKind(hasty, { delayMs: 1_000_000 }));
     await expect.poll(() => watch.states.at(-1)?.error?.message, WAIT).toContain('no answer within 0.05 s');
     await watch[Symbol.asyncDispose]();
   });
 
   it('takes the items of a page that says null for none', async () => {
-    api.list('Service', (_, response) =>
+    test.api.list('Service', (_, response) =>
       json(response, 200, { kind: 'ServiceList', metadata: { resourceVersion: '7' }, items: null }),
     );
     follow();
     await asked(2);
-    expect(api.log.at(-1)).toBe('watch 7');
+    expect(test.api.log.at(-1)).toBe('watch 7');
   });
 
   it('of a kind that is not served is whole and empty, and asked for again later', async () => {
     const cidr = { metadata: { name: 'x', resourceVersion: '5' }, spec: { cidrs: ['10.96.0.0/16'] } };
-    api.list('ServiceCIDR', (_, response) => response.writeHead(404).end('404 page not found\n'));
-    api.list('ServiceCIDR', page('ServiceCIDR', [cidr], { resourceVersion: '10' }));
+    test.api.list('ServiceCIDR', (_, response) => response.writeHead(404).end('404 page not found\n'));
+    test.api.list('ServiceCIDR', page('ServiceCIDR', [cidr], { resourceVersion: '10' }));
     const watch = follow({ kind: 'ServiceCIDR', times: { notServedMs: 50 } });
     await expect
       .poll(() => watch.states.map(({ state }) => state), WAIT)
@@ -155,9 +144,9 @@ describe('KindWatch list', () => {
   });
 
   it('is asked for where a kind is served no more', async () => {
-    api.watch('ServiceCIDR', denied(404));
+    test.api.watch('ServiceCIDR', denied(404));
     const watch = follow({ kind: 'ServiceCIDR' });
-    api.list('ServiceCIDR', page('ServiceCIDR', [], { resourceVersion: '10' }), denied(404));
+    test.api.list('ServiceCIDR', page('ServiceCIDR', [], { resourceVersion: '10' }), denied(404));
     await expect.poll(() => watch.states.at(-1)?.state, WAIT).toBe('notServed');
   });
 });

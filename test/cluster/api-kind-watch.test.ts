@@ -1,18 +1,7 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { ApiConnection } from '../../src/cluster/api-connection.ts';
+import { describe, expect, it } from 'vitest';
 import { service } from '../objects.ts';
-import {
-  type FollowedKind,
-  type FollowOptions,
-  followKind,
-  page,
-  ScriptedApi,
-  tell,
-  tellAndEnd,
-} from './scripted-api.ts';
+import { page, scriptedApiPerTest, serviceNames, tell, tellAndEnd, WAIT } from './scripted-api.ts';
 import { refuse } from './stand-in.ts';
-
-const WAIT = { timeout: 5000, interval: 2 };
 
 const at = (resourceVersion: string, name = 'front') => service({ name, metadata: { resourceVersion } });
 const added = (resourceVersion: string, name?: string) => ({
@@ -29,27 +18,17 @@ const errorEvent = (code: number, more = {}) => ({
 });
 const whole = page('Service', [at('5')], { resourceVersion: '10' });
 
-let parts: AsyncDisposableStack;
-let api: ScriptedApi;
-let connection: ApiConnection;
-beforeEach(async () => {
-  parts = new AsyncDisposableStack();
-  api = parts.use(await ScriptedApi.start());
-  connection = parts.use(await api.connect());
-});
-afterEach(() => parts.disposeAsync());
-
-const follow = (options?: FollowOptions): FollowedKind => parts.use(followKind(connection, options));
-const asked = (count: number) => expect.poll(() => api.log, WAIT).toHaveLength(count);
-const names = ({ store }: FollowedKind) => [...store.facts.services.keys()];
+const test = scriptedApiPerTest();
+const { follow, asked } = test;
+const names = serviceNames;
 
 describe('KindWatch watch', () => {
   it('begins at the version of the list, and asks for bookmarks and an end', async () => {
-    api.list('Service', whole);
+    test.api.list('Service', whole);
     const watch = follow({ times: { watchMs: 60_000 } });
     await asked(2);
-    expect(api.log).toEqual(['list', 'watch 10']);
-    const { query } = api.server.asked[1] ?? {};
+    expect(test.api.log).toEqual(['list', 'watch 10']);
+    const { query } = test.api.server.asked[1] ?? {};
     expect(query).toMatchObject({
       allowWatchBookmarks: 'true',
       labelSelector: '!service.kubernetes.io/service-proxy-name',
@@ -60,10 +39,10 @@ describe('KindWatch watch', () => {
   });
 
   it('goes on from the last event or bookmark, and counts no bookmark as an event', async () => {
-    api.watch('Service', tellAndEnd(added('12')), tellAndEnd(bookmark('20')));
+    test.api.watch('Service', tellAndEnd(added('12')), tellAndEnd(bookmark('20')));
     const watch = follow();
     await asked(4);
-    expect(api.log).toEqual(['list', 'watch 10', 'watch 12', 'watch 20']);
+    expect(test.api.log).toEqual(['list', 'watch 10', 'watch 12', 'watch 20']);
     expect(watch.count('events')).toBe(1);
     expect(watch.count('restarts')).toBe(2);
     expect(watch.delays).toEqual([]);
@@ -76,18 +55,18 @@ describe('KindWatch watch', () => {
       script: (_: unknown, response: Parameters<typeof refuse>[0]) => refuse(response, 410, 'too old'),
     },
   ])('lists again at once after $name, what came before it included', async ({ script }) => {
-    api.watch('Service', tellAndEnd(added('12', 'early')), script);
-    api.list('Service', whole, page('Service', [at('30', 'late')], { resourceVersion: '40' }));
+    test.api.watch('Service', tellAndEnd(added('12', 'early')), script);
+    test.api.list('Service', whole, page('Service', [at('30', 'late')], { resourceVersion: '40' }));
     const watch = follow();
     await asked(5);
-    expect(api.log).toEqual(['list', 'watch 10', 'watch 12', 'list', 'watch 40']);
+    expect(test.api.log).toEqual(['list', 'watch 10', 'watch 12', 'list', 'watch 40']);
     expect(names(watch)).toEqual(['web/late']);
     expect(watch.delays).toEqual([]);
     expect(watch.states.filter(({ state }) => state === 'failing')).toEqual([]);
   });
 
   it('waits longer for each 410 after the first', async () => {
-    api.watch('Service', ...Array.from({ length: 4 }, () => tell(errorEvent(410))));
+    test.api.watch('Service', ...Array.from({ length: 4 }, () => tell(errorEvent(410))));
     const watch = follow();
     await expect.poll(() => watch.delays, WAIT).toEqual([2, 3, 4]);
     expect(watch.states).toContainEqual(
@@ -96,16 +75,16 @@ describe('KindWatch watch', () => {
   });
 
   it('waits as long as an ERROR 500 asks for, and goes on without a list', async () => {
-    api.list('Service', whole);
-    api.version = '12';
-    api.watch('Service', tell(added('12'), errorEvent(500, { details: { retryAfterSeconds: 0.2 } })));
+    test.api.list('Service', whole);
+    test.api.version = '12';
+    test.api.watch('Service', tell(added('12'), errorEvent(500, { details: { retryAfterSeconds: 0.2 } })));
     const startMs = performance.now();
     const watch = follow();
     await asked(4);
     expect(performance.now() - startMs).toBeGreaterThanOrEqual(190);
     // The list of one only asks which version the server has.
-    expect(api.log).toEqual(['list', 'watch 10', 'list', 'watch 12']);
-    expect(api.server.asked[2]?.query).toMatchObject({ limit: '1' });
+    expect(test.api.log).toEqual(['list', 'watch 10', 'list', 'watch 12']);
+    expect(test.api.server.asked[2]?.query).toMatchObject({ limit: '1' });
     expect(watch.count('lists')).toBe(1);
     expect(names(watch)).toEqual(['web/front']);
   });
@@ -134,10 +113,10 @@ describe('KindWatch watch', () => {
     },
   ])('lists again after $name', async ({ script, says }) => {
     // Twice, because once is not told of while it was watching.
-    api.watch('Service', script, script);
+    test.api.watch('Service', script, script);
     const watch = follow();
     await asked(6);
-    expect(api.log).toEqual(['list', 'watch 10', 'list', 'watch 10', 'list', 'watch 10']);
+    expect(test.api.log).toEqual(['list', 'watch 10', 'list', 'watch 10', 'list', 'watch 10']);
     expect(watch.delays).toEqual([1, 2]);
     expect(watch.states).toContainEqual(
       expect.objectContaining({
@@ -152,7 +131,7 @@ describe('KindWatch watch', () => {
       type: 'ADDED',
       object: service({ name: 'bad', metadata: { resourceVersion: '12' }, spec: { type: 'späß🙂' } }),
     };
-    api.watch('Service', (_, response) => {
+    test.api.watch('Service', (_, response) => {
       response.writeHead(200);
       const bytes = Buffer.from(`${JSON.stringify(event)}\n`);
       void (async () => {
@@ -170,18 +149,18 @@ describe('KindWatch watch', () => {
   });
 
   it('leaves out a line that was cut, and goes on before it', async () => {
-    api.watch('Service', (_, response) => {
+    test.api.watch('Service', (_, response) => {
       response.writeHead(200);
       response.end(`${JSON.stringify(added('12'))}\n${JSON.stringify(added('13', 'cut')).slice(0, -5)}`);
     });
     const watch = follow();
     await asked(3);
-    expect(api.log.at(-1)).toBe('watch 12');
+    expect(test.api.log.at(-1)).toBe('watch 12');
     expect(names(watch)).toEqual(['web/front']);
   });
 
   it('opens one that the server ends at once slower and slower', async () => {
-    api.watch('Service', ...Array.from({ length: 5 }, () => tellAndEnd()));
+    test.api.watch('Service', ...Array.from({ length: 5 }, () => tellAndEnd()));
     const watch = follow();
     await asked(7);
     expect(watch.delays).toEqual([1, 2, 3, 4, 5]);
@@ -189,41 +168,41 @@ describe('KindWatch watch', () => {
   });
 
   it('opens one that ends at once slower and slower though it tells what is known', async () => {
-    api.watch('Service', ...Array.from({ length: 5 }, () => tellAndEnd(bookmark('10'))));
+    test.api.watch('Service', ...Array.from({ length: 5 }, () => tellAndEnd(bookmark('10'))));
     const watch = follow();
     await asked(7);
     expect(watch.delays).toEqual([1, 2, 3, 4, 5]);
   });
 
   it('gives up one that keeps silent, and goes on without a list', async () => {
-    api.list('Service', whole);
-    api.version = '12';
-    api.watch('Service', tell(added('12')));
+    test.api.list('Service', whole);
+    test.api.version = '12';
+    test.api.watch('Service', tell(added('12')));
     const watch = follow({ times: { watchMs: 1, marginMs: -850 } });
-    await expect.poll(() => api.log.at(-1), WAIT).toBe('watch 12');
+    await expect.poll(() => test.api.log.at(-1), WAIT).toBe('watch 12');
     expect(watch.count('lists')).toBe(1);
     expect(watch.delays[0]).toBe(1);
   });
 
   it('goes on where a connection was cut, and is not failing for that', async () => {
-    api.list('Service', whole);
-    api.version = '12';
-    api.watch('Service', tell(added('12')));
+    test.api.list('Service', whole);
+    test.api.version = '12';
+    test.api.watch('Service', tell(added('12')));
     const watch = follow();
     await expect.poll(() => watch.count('events'), WAIT).toBe(1);
-    api.server.cut();
+    test.api.server.cut();
     await asked(4);
-    expect(api.log.at(-1)).toBe('watch 12');
+    expect(test.api.log.at(-1)).toBe('watch 12');
     expect(watch.states.map(({ state }) => state)).toEqual(['listing', 'watching']);
   });
 
   it('lists again where the server comes back with an older version, as from a backup', async () => {
-    api.watch('Service', tell(added('1000', 'lost')));
+    test.api.watch('Service', tell(added('1000', 'lost')));
     const watch = follow();
     await expect.poll(() => watch.count('events'), WAIT).toBe(1);
-    api.version = '900';
-    api.server.cut();
-    await expect.poll(() => api.log.at(-1), WAIT).toBe('watch 900');
+    test.api.version = '900';
+    test.api.server.cut();
+    await expect.poll(() => test.api.log.at(-1), WAIT).toBe('watch 900');
     expect(names(watch)).toEqual([]);
   });
 
@@ -232,26 +211,26 @@ describe('KindWatch watch', () => {
   ])('neither lists nor forgets while a watch is answered by %i', async (status) => {
     const denied = (_: unknown, response: Parameters<typeof refuse>[0]) =>
       refuse(response, status, 'not now');
-    api.list('Service', whole);
+    test.api.list('Service', whole);
     // A 401 is asked again at once, with a token that may be new.
-    api.watch('Service', ...Array.from({ length: status === 401 ? 4 : 2 }, () => denied));
+    test.api.watch('Service', ...Array.from({ length: status === 401 ? 4 : 2 }, () => denied));
     const watch = follow();
     await expect.poll(() => watch.delays, WAIT).toEqual([1, 2]);
-    await expect.poll(() => api.log.at(-1), WAIT).toBe('watch 10');
+    await expect.poll(() => test.api.log.at(-1), WAIT).toBe('watch 10');
     expect(watch.count('lists')).toBe(1);
     expect(names(watch)).toEqual(['web/front']);
     expect(watch.states).toContainEqual(
       expect.objectContaining({
         state: 'failing',
         error: expect.objectContaining({
-          message: `Cannot GET ${api.server.url}/api/v1/services: ${status}: not now`,
+          message: `Cannot GET ${test.api.server.url}/api/v1/services: ${status}: not now`,
         }),
       }),
     );
   });
 
   it('waits as Retry-After says', async () => {
-    api.watch('Service', (_, response) => refuse(response, 429, 'busy', { 'Retry-After': '1' }));
+    test.api.watch('Service', (_, response) => refuse(response, 429, 'busy', { 'Retry-After': '1' }));
     const startMs = performance.now();
     follow();
     await asked(4);
@@ -259,7 +238,7 @@ describe('KindWatch watch', () => {
   });
 
   it('ends when aborted while it waits', async () => {
-    api.watch('Service', (_, response) => refuse(response, 500, 'no'));
+    test.api.watch('Service', (_, response) => refuse(response, 500, 'no'));
     const watch = follow({ delayMs: 1_000_000 });
     await expect.poll(() => watch.delays, WAIT).toEqual([1]);
     await watch[Symbol.asyncDispose]();

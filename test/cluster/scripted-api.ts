@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http';
+import { afterEach, beforeEach, expect } from 'vitest';
 import type { ApiConnection } from '../../src/cluster/api-connection.ts';
 import { openApiConnection } from '../../src/cluster/api-connection-client.ts';
 import {
@@ -153,4 +154,52 @@ export function followKind(connection: ApiConnection, options: FollowOptions = {
       await ended;
     },
   };
+}
+
+/** What a test of one kind's watch works with: each test of the file has its own, closed behind it. */
+export interface PerTest {
+  readonly api: ScriptedApi;
+  readonly connection: ApiConnection;
+  readonly follow: (options?: FollowOptions) => FollowedKind;
+  /** Waits until so many requests have come. */
+  readonly asked: (count: number) => Promise<void>;
+  /** Closed when the test is over. */
+  readonly parts: AsyncDisposableStack;
+}
+
+/** How long something may take that a loopback server brings about. */
+export const WAIT = { timeout: 5000, interval: 2 };
+
+/** A scripted API for each test of the file that calls it, outside of its tests. */
+export function scriptedApiPerTest(): PerTest {
+  let parts = new AsyncDisposableStack();
+  let api: ScriptedApi | undefined;
+  let connection: ApiConnection | undefined;
+  beforeEach(async () => {
+    parts = new AsyncDisposableStack();
+    api = parts.use(await ScriptedApi.start());
+    connection = parts.use(await api.connect());
+  });
+  afterEach(() => parts.disposeAsync());
+  const perTest: PerTest = {
+    get api() {
+      return api ?? expect.unreachable();
+    },
+    get connection() {
+      return connection ?? expect.unreachable();
+    },
+    get parts() {
+      return parts;
+    },
+    follow: (options) => parts.use(followKind(perTest.connection, options)),
+    asked: async (count) => {
+      await expect.poll(() => perTest.api.log, WAIT).toHaveLength(count);
+    },
+  };
+  return perTest;
+}
+
+/** The Services that it knows. */
+export function serviceNames({ store }: FollowedKind): readonly string[] {
+  return [...store.facts.services.keys()];
 }
