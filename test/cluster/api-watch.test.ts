@@ -1,11 +1,20 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { watchCluster } from '../../src/cluster/api-watch.ts';
+import { type WatchClusterOptions, watchCluster } from '../../src/cluster/api-watch.ts';
+import { WATCHED_KINDS } from '../../src/cluster/decode-watched.ts';
 import { FactStore } from '../../src/cluster/fact-store.ts';
 import { service, slice } from '../objects.ts';
-import { NODE_NAME, page, type Scripted, ScriptedApi } from './scripted-api.ts';
+import {
+  NODE_NAME,
+  page,
+  type Scripted,
+  ScriptedApi,
+  scriptedApiPerTest,
+  tell,
+  WAIT,
+} from './scripted-api.ts';
+import { refuse } from './stand-in.ts';
 
-const WAIT = { timeout: 5000, interval: 2 };
 const metadata = { resourceVersion: '90' };
 const older = { resourceVersion: '50' };
 
@@ -85,5 +94,78 @@ describe('watchCluster()', () => {
     await follow((failures) => (failures === 1 && broken++ === 1 ? 3_600_000 : 1));
     cut();
     await expect.poll(sizes, WAIT).toEqual([0, 0]);
+  });
+});
+
+describe('watchCluster() from the start', () => {
+  const test = scriptedApiPerTest();
+
+  /** How often it has yielded so far. */
+  function follow(more: Partial<WatchClusterOptions> = {}): { readonly store: FactStore; yields: number } {
+    const store = new FactStore(NODE_NAME);
+    const followed = { store, yields: 0 };
+    const over = new AbortController();
+    const options = { nodeName: NODE_NAME, delayAfter: () => 1, ...more };
+    const ended = (async () => {
+      for await (const _ of watchCluster(test.connection, store, options, over.signal)) followed.yields++;
+    })();
+    test.parts.defer(async () => {
+      over.abort();
+      await ended;
+    });
+    return followed;
+  }
+
+  const queries = (path: string) =>
+    test.api.server.asked.filter((each) => each.path.endsWith(path)).map(({ query }) => query);
+
+  it('yields nothing before each kind has had a whole list, be it that it is not served', async () => {
+    const waiting: (() => void)[] = [];
+    test.api.list('EndpointSlice', (asked, response) => {
+      waiting.push(() => page('EndpointSlice', [], { resourceVersion: '10' })(asked, response));
+    });
+    test.api.list('ServiceCIDR', (_, response) => refuse(response, 404, 'the server could not find it'));
+    const states: string[] = [];
+    const followed = follow({ onState: ({ kind, state }) => states.push(`${kind} ${state}`) });
+    await expect.poll(() => states, WAIT).toContain('ServiceCIDR notServed');
+    await expect.poll(() => states, WAIT).toContain('Node watching');
+    await sleep(50);
+    expect(followed.yields).toBe(0);
+    for (const answer of waiting) answer();
+    await expect.poll(() => followed.yields, WAIT).toBe(1);
+  });
+
+  it('yields once for what has come while its caller was busy', async () => {
+    const { promise: told, resolve: tellMore } = Promise.withResolvers<void>();
+    const added = (name: string) => ({
+      type: 'ADDED',
+      object: service({ name, metadata: { resourceVersion: '20' } }),
+    });
+    test.api.watch('Service', (asked, response) => {
+      void told.then(() => tell(added('a'), added('b'), added('c'))(asked, response));
+    });
+    const followed = follow();
+    await expect.poll(() => followed.yields, WAIT).toBe(1);
+    tellMore();
+    await expect.poll(() => followed.store.facts.services.size, WAIT).toBe(3);
+    await expect.poll(() => followed.yields, WAIT).toBe(2);
+  });
+
+  it('asks for the own Node alone where it is told to', async () => {
+    const followed = follow({ nodes: 'own' });
+    await expect.poll(() => followed.yields, WAIT).toBe(1);
+    expect(queries('/nodes')[0]).toMatchObject({ fieldSelector: `metadata.name=${NODE_NAME}` });
+  });
+
+  it('counts lists and events of each kind', async () => {
+    const object = service({ metadata: { resourceVersion: '20' } });
+    test.api.watch('Service', tell({ type: 'ADDED', object }));
+    const counts: string[] = [];
+    const followed = follow({ onCount: (kind, counter, by) => counts.push(`${kind} ${counter} ${by}`) });
+    await expect.poll(() => followed.store.facts.services.size, WAIT).toBe(1);
+    expect(counts.filter((count) => count.includes('lists')).sort()).toEqual(
+      WATCHED_KINDS.map((kind) => `${kind} lists 1`).sort(),
+    );
+    expect(counts).toContain('Service events 1');
   });
 });
