@@ -103,6 +103,7 @@ export function loadProgram(
   object: BpfObject,
   program: ObjectProgram,
   fdOf: (map: string) => number,
+  flags = 0,
 ): BpfProgram {
   return BpfProgram.load({
     name: program.name,
@@ -110,6 +111,7 @@ export function loadProgram(
     attachType: ATTACH_TYPE[program.hook],
     instructions: relocate(program, fdOf),
     license: object.license,
+    flags,
   });
 }
 

@@ -19,6 +19,12 @@ export const ATTACH_TYPE = {
   getpeername6: 30,
 } as const;
 
+/**
+ * Refuses a program at which the verifier contradicts itself; without it the kernel warns in its log, once. Since Linux 6.8.
+ * @see include/uapi/linux/bpf.h
+ */
+export const BPF_F_TEST_REG_INVARIANTS = 1 << 7;
+
 /** One of the hooks of `ATTACH_TYPE`. */
 export type AttachHook = keyof typeof ATTACH_TYPE;
 
@@ -34,6 +40,8 @@ export interface ProgramSource {
   readonly instructions: Uint8Array;
   /** `GPL` or compatible, where helpers ask for it. */
   readonly license: string;
+  /** `BPF_F_…`; none by default. */
+  readonly flags?: number;
 }
 
 /** What the kernel tells of a program. */
@@ -128,6 +136,7 @@ function loadOnce(
     insns: scratch.put(source.instructions).address,
     license: scratch.putText(source.license).address,
     prog_name: source.name,
+    prog_flags: source.flags ?? 0,
     expected_attach_type: source.attachType,
     ...(log && { log_level: 1, log_size: log.bytes.length, log_buf: log.address }),
   });

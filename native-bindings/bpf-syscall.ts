@@ -78,6 +78,7 @@ const COMMANDS = {
       log_level: ['u32', 24],
       log_size: ['u32', 28],
       log_buf: ['u64', 32],
+      prog_flags: ['u32', 44],
       prog_name: ['text16', 48],
       expected_attach_type: ['u32', 68],
     },
