@@ -67,6 +67,12 @@ struct target {
 /* An offset that is another one in each turn, the verifier takes from CAP_PERFMON alone. */
 #define UNROLLED _Pragma("clang loop unroll(full)")
 
+/*
+ * Keeps clang from making one of the ends of two branches. It would copy their pointers into one register, and Linux 6.18
+ * warns of a bug in its verifier where one to which a number was added is copied, unless there is CAP_PERFMON.
+ */
+#define END_OF_BRANCH(name) asm volatile("# " name ::: "memory")
+
 /* What became of a call. */
 enum verdict { LEAVE, BALANCED, REFUSE };
 
@@ -329,13 +335,15 @@ INLINE enum verdict balance(struct call *call, struct target *target)
 	}
 	if (is_udp) {
 		note_connection(call, backend->id);
-		flow = &flows->flow[flows->next++ & (UDP_FLOWS - 1)];
+		remember(call, &flows->flow[flows->next++ & (UDP_FLOWS - 1)], target, backend);
+		END_OF_BRANCH("UDP");
 	} else {
 		flow = sk_storage_get(&lb_sk_tcp, ctx->sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+		/* Without memory for it, TCP loses no more than getpeername(2). */
+		if (flow)
+			remember(call, flow, target, backend);
+		END_OF_BRANCH("TCP");
 	}
-	/* Without memory for it, TCP loses no more than getpeername(2). */
-	if (flow)
-		remember(call, flow, target, backend);
 	copy_addr(&target->addr, &backend->addr);
 	target->port = backend->port;
 	count(STAT_HIT);
@@ -374,12 +382,14 @@ INLINE int restore(struct bpf_sock_addr *ctx, struct target *source)
 		flow = flow_at(flows, at, newest);
 		copy_addr(&source->addr, &flow->vip);
 		source->port = flow->vport;
+		END_OF_BRANCH("UDP");
 	} else {
 		flow = sk_storage_get(&lb_sk_tcp, ctx->sk, 0, 0);
 		if (!flow || !is_flow_from(flow, source))
 			return 0;
 		copy_addr(&source->addr, &flow->vip);
 		source->port = flow->vport;
+		END_OF_BRANCH("TCP");
 	}
 	count(STAT_REVERSE);
 	return 1;
