@@ -3,8 +3,10 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { ADDRESSES_ANNOTATION } from '../../../src/load-balancer/decode-service.ts';
 import { lbControllerComponent } from '../../deploy/deploy-objects.ts';
 import { UNHURRIED } from '../host.ts';
+import { run } from '../probe.ts';
 import { type ApiServer, startApiServer } from './api-server.ts';
 import { describeWithKube } from './binaries.ts';
+import { ADDRESS } from './control-plane.ts';
 import { type Kubectl, openKubectl } from './kubectl.ts';
 import {
   type AddressStatus,
@@ -21,7 +23,6 @@ const MAIN = { name: 'main', addresses: ['10.10.0.0/26'], namespaces: ['web'] };
 const TINY = { name: 'tiny', addresses: ['10.10.1.0/30'], namespaces: ['tiny'] };
 /** So that a test need not wait long for somebody who is dead. */
 const LEASE = { leaseDurationSeconds: 3 };
-const OUTAGE_MS = inTrouble({ some: 4000, all: 60_000 });
 const BURST = inTrouble({ some: 12, all: 50 });
 
 describeWithKube('svcplane lb-controller on a real API server', ['kube-apiserver', 'kubectl'], () => {
@@ -161,9 +162,7 @@ describeWithKube('svcplane lb-controller on a real API server', ['kube-apiserver
 
   it('keeps everything while the API server is gone, and goes on when it is back', UNHURRIED, async () => {
     const before = await addressStatuses(api);
-    await api.kill();
-    await sleep(OUTAGE_MS);
-    await api.start();
+    await outage(api);
     await leader();
     await api.apply([lbService('web', 'after')]);
     await hasReason('web/after', 'AddressAssigned');
@@ -179,9 +178,12 @@ describeWithKube('svcplane lb-controller on a real API server', ['kube-apiserver
     expect((await hasReason('web/taken', 'AddressAssigned')).addresses).toEqual(['10.10.0.1']);
     const last = await leader();
     expect(await last.ask('/metrics')).toMatch(/svcplane_lb_pool_addresses\{pool="main",family="IPv4"\} 62/);
-    expect(await eventReasons('web', 'taken')).toEqual(
-      expect.arrayContaining(['SvcplaneAddressConflict', 'SvcplaneAddressAssigned']),
-    );
+    // Nobody waits for Events: they come when they come.
+    await eventually(async () => {
+      const reasons = await eventReasons('web', 'taken');
+      const wanted = ['SvcplaneAddressConflict', 'SvcplaneAddressAssigned'];
+      return wanted.every((reason) => reasons.includes(reason)) || undefined;
+    }, logs);
     const next = otherThan(last);
     const stoppedMs = performance.now();
     await last.stop();
@@ -192,6 +194,20 @@ describeWithKube('svcplane lb-controller on a real API server', ['kube-apiserver
     expect(logs()).not.toMatch(/forbidden|403/);
   });
 });
+
+/** To be started anew costs it a third of a minute of the processor: most often it is only cut off. */
+async function outage(api: ApiServer): Promise<void> {
+  const ms = inTrouble({ some: 4000, all: 60_000 });
+  if (ms === 60_000) {
+    await api.kill();
+    await sleep(ms);
+    await api.start();
+    return;
+  }
+  run(['ip', 'address', 'del', `${ADDRESS}/32`, 'dev', 'lo']);
+  await sleep(ms);
+  run(['ip', 'address', 'add', `${ADDRESS}/32`, 'dev', 'lo']);
+}
 
 function lbService(
   namespace: string,
