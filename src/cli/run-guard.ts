@@ -4,7 +4,10 @@ import {
   type DeletionCounts,
   type GuardOptions,
   guardCheckMs,
+  isHarmless,
+  type PartialLoss,
   recordDeletions,
+  recordEmptied,
   reviewGuard,
   UNGUARDED,
 } from '../sync/guard.ts';
@@ -32,6 +35,14 @@ export class NodeGuard implements SyncGuard {
 
   deleted(count: number): void {
     this.#state = recordDeletions(this.#state, count, this.#nowMs());
+  }
+
+  permits(loss: PartialLoss): boolean {
+    return isHarmless(this.#state, loss, this.#nowMs(), this.options);
+  }
+
+  emptied(services: Iterable<string>): void {
+    this.#state = recordEmptied(this.#state, services, this.#nowMs());
   }
 
   /** @returns whether anything was held back */

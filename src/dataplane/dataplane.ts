@@ -2,7 +2,7 @@ import type { IpAddress } from '../model/address.ts';
 import type { DesiredState } from '../model/desired-state.ts';
 import type { Protocol } from '../model/port.ts';
 import type { Rejected } from '../model/rejected.ts';
-import type { VirtualServer, VirtualServerKey } from '../model/virtual-server.ts';
+import type { RealServer, VirtualServer, VirtualServerKey } from '../model/virtual-server.ts';
 
 export type DataplaneName = 'nftables' | 'ipvs' | 'addresses' | 'socklb';
 
@@ -45,11 +45,10 @@ export interface Dataplane<Rows, Op extends Operation> {
   drainingAddresses?(observed: Rows, wanted: Rows): ReadonlySet<IpAddress>;
   /** `wanted` with `addresses` kept local too, where they are now. */
   retainAddresses?(observed: Rows, wanted: Rows, addresses: ReadonlySet<IpAddress>): Rows;
-  /**
-   * Pure: the virtual servers of ours that `wanted` does not have any more.
-   * @param hostAddresses see DesiredState: a NodePort that has lost its address is no question of what is wanted
-   */
+  /** Pure: the virtual servers of ours that `wanted` does not have any more, but for NodePorts without their address. */
   unwanted?(observed: Rows, wanted: Rows, hostAddresses: ReadonlySet<IpAddress> | null): Unwanted;
+  /** Pure: what the virtual servers of ours give their clients now. */
+  served?(observed: Rows): Served;
   /** Pure: `wanted` with all that there is now of unwanted virtual servers, so that a plan takes nothing of it away. */
   holdUnwanted?(observed: Rows, wanted: Rows, held: Unwanted): Rows;
   /** How it is looked at in part; without this every sync looks at all of it. */
@@ -93,6 +92,20 @@ export interface Unwanted {
   readonly keys: ReadonlySet<VirtualServerKey>;
   /** Frontends among the unwanted, or whose inside clients the unwanted serve; none that is wanted. */
   readonly frontends: readonly UnwantedFrontend[];
+}
+
+/** What clients of frontends reach now, by the kernel: as looked at, not as wanted. */
+export interface Served {
+  /** Whether a frontend has an endpoint for new clients. */
+  has(frontend: VirtualServerKey): boolean;
+  endpoints(frontend: VirtualServerKey): FrontendEndpoints;
+}
+
+/** In canonical order. */
+export interface FrontendEndpoints {
+  readonly realServers: readonly RealServer[];
+  /** Of inside clients, where these have others. */
+  readonly inside: readonly RealServer[];
 }
 
 /** What other dataplanes have of an unwanted virtual server follows from these. */

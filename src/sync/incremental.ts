@@ -1,6 +1,8 @@
 import type { IpAddress } from '../model/address.ts';
 import type { DesiredState } from '../model/desired-state.ts';
 import { compareRejected, type Rejected } from '../model/rejected.ts';
+import { emptiedBetween } from './emptied.ts';
+import type { DeletionCounts } from './guard.ts';
 import type { ScopedChange, ScopedStage } from './scoped-stage.ts';
 import type { StageState } from './stage.ts';
 import {
@@ -126,14 +128,14 @@ export class IncrementalSync<Input> {
     this.#localAddresses = undefined;
     const desired = source.derive(input);
     let isHeld = false;
-    const { plan, rounds, last } = await syncOnce(stages, desired, signal, {
-      review: (counts) => {
-        const verdict = guard?.review(counts) ?? 'pass';
-        isHeld = verdict === 'hold';
-        return verdict;
-      },
-      deleted: (count) => guard?.deleted(count),
-    });
+    const review = (counts: DeletionCounts) => {
+      const verdict = guard?.review(counts) ?? 'pass';
+      isHeld = verdict === 'hold';
+      return verdict;
+    };
+    const deleted = (count: number) => guard?.deleted(count);
+    const judged = guard && { review, deleted };
+    const { plan, rounds, last } = await syncOnce(stages, desired, signal, judged);
     this.#unjudged = 0;
     this.#rejected = last.rejected;
     return {
@@ -159,12 +161,15 @@ export class IncrementalSync<Input> {
     if (!change) return null;
     const unwanted = unwantedBy(change);
     if (unwanted > 0 && this.#unjudged + unwanted >= maxUnjudgedDeletes) return null;
+    const emptied = emptiedBetween(change.before, change.after);
+    if (guard && !guard.permits({ unwanted, emptied })) return null;
     const states = await this.#observe(change, isDrainCheck, signal);
     if (!states) return null;
     this.#moveAddresses(change);
     const plan = planSync(states, change.after);
     const report = await applySync(plan, signal);
     guard?.deleted(deletedServers(report).length);
+    if (emptied.size > 0) guard?.emptied(emptied);
     this.#unjudged += unwanted;
     this.#addRejected(plan.rejected);
     return {

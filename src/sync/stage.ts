@@ -5,6 +5,7 @@ import type {
   Operation,
   Plan,
   Projection,
+  Served,
   Unwanted,
 } from '../dataplane/dataplane.ts';
 import type { IpAddress } from '../model/address.ts';
@@ -28,6 +29,8 @@ export interface StageState {
   drainingAddresses(desired: DesiredState): ReadonlySet<IpAddress>;
   /** Virtual servers of ours that are not wanted any more; undefined where there are no virtual servers. */
   unwanted(desired: DesiredState): Unwanted | undefined;
+  /** What clients reach now; undefined where there are no virtual servers. */
+  served(): Served | undefined;
   plan(desired: DesiredState, retained: Retained): StagePlan;
   teardown(): StagePlan;
   /**
@@ -93,6 +96,7 @@ export function stageState<Rows, Op extends Operation>(
     drainingAddresses: (desired) =>
       dataplane.drainingAddresses?.(observed, projected(desired).rows) ?? new Set<IpAddress>(),
     unwanted: (desired) => dataplane.unwanted?.(observed, projected(desired).rows, desired.hostAddresses),
+    served: () => dataplane.served?.(observed),
     plan: (desired, { addresses, held }) => {
       const { rows, refused } = projected(desired);
       const retained = dataplane.retainAddresses?.(observed, rows, addresses) ?? rows;

@@ -4,7 +4,8 @@ import type { IpAddress } from '../model/address.ts';
 import type { DesiredState } from '../model/desired-state.ts';
 import { compareRejected, type Rejected } from '../model/rejected.ts';
 import type { VirtualServerKey } from '../model/virtual-server.ts';
-import type { DeletionCounts } from './guard.ts';
+import { countEndpoints, withServedEndpoints } from './emptied.ts';
+import type { DeletionCounts, PartialLoss } from './guard.ts';
 import type { Stage, StageOps, StagePlan, StageState } from './stage.ts';
 
 /** The stages in make order: nftables, ipvs, addresses, socklb. They are broken in reverse. */
@@ -160,10 +161,14 @@ const MAX_ROUNDS = 3;
 
 /** Asked before each round of a sync, and told of what it has deleted. */
 export interface SyncGuard {
-  /** `hold`: unwanted virtual servers stay as they are. */
+  /** `hold`: unwanted virtual servers stay as they are, and Services keep the endpoints of which they would lose all. */
   review(counts: DeletionCounts): 'pass' | 'hold';
+  /** Whether so little may go without a review; what goes then is told. */
+  permits(loss: PartialLoss): boolean;
   /** @param count virtual servers that were not wanted any more */
   deleted(count: number): void;
+  /** @param services by name, that have lost all their endpoints without a review */
+  emptied(services: Iterable<string>): void;
 }
 
 /**
@@ -174,13 +179,16 @@ export async function syncOnce(
   stages: Stages,
   desired: DesiredState,
   signal: AbortSignal,
-  guard?: SyncGuard,
+  guard?: Pick<SyncGuard, 'review' | 'deleted'>,
 ): Promise<{ readonly plan: SyncPlan; readonly rounds: readonly SyncReport[]; readonly last: SyncPlan }> {
   const round = async () => {
     const states = await observeStages(stages, signal);
     const unwanted = unwantedIn(states, desired);
-    const holdsUnwanted = guard?.review(countsOf(unwanted)) === 'hold';
-    const plan = planSync(states, desired, { holdsUnwanted });
+    const served = guard && states.map((state) => state.served()).find((each) => each !== undefined);
+    const endpoints = served && countEndpoints(desired, served);
+    const isHeld = guard?.review({ ...countsOf(unwanted), ...(endpoints && { endpoints }) }) === 'hold';
+    const wanted = isHeld && endpoints ? withServedEndpoints(desired, served, endpoints.emptied) : desired;
+    const plan = planSync(states, wanted, { holdsUnwanted: isHeld });
     const report = await applySync(plan, signal);
     guard?.deleted(deletedServers(report).filter((key) => unwanted.keys.has(key)).length);
     return { plan, report };

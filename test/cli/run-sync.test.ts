@@ -82,8 +82,8 @@ class Bench {
       canonical: () => '',
       foreign: () => this.foreign,
       drainingAddresses: () => new Set<never>(),
-      deletions: () => ({ ours: 0, unwanted: 0 }),
       unwanted: () => undefined,
+      served: () => undefined,
       plan: () => plan,
       teardown: () => plan,
       after: () => {

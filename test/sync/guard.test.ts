@@ -50,8 +50,8 @@ describe('reviewGuard()', () => {
 
   it('says how many, of how many, until when, and what to do', () => {
     expect(verdictOf(100, 60).reason).toBe(
-      'guard: held: 60 of 100 virtual servers (60 %) are not wanted any more, and none of them is deleted before ' +
-        '2026-01-01T00:05:00.000Z; if they are to go, run svcplane guard release, ' +
+      'guard: held: 60 of 100 virtual servers (60 %) are not wanted any more, and nothing of it goes before ' +
+        '2026-01-01T00:05:00.000Z; if it is to go, run svcplane guard release, ' +
         'else see what is wrong with the API server',
     );
   });
@@ -101,7 +101,7 @@ describe('reviewGuard()', () => {
     const released = verdictOf(100, 60, state, NOW_MS + 300_000);
     expect(released).toMatchObject({
       verdict: 'pass',
-      reason: 'guard: released after 300 s: 60 of 100 virtual servers (60 %) are deleted',
+      reason: 'guard: released after 300 s: 60 of 100 virtual servers (60 %) are not wanted any more',
     });
     const drained = recordDeletions(released.state, 40, NOW_MS + 310_000);
     expect(verdictOf(60, 20, drained, NOW_MS + 400_000)).toMatchObject({ verdict: 'pass', reason: '' });

@@ -12,7 +12,7 @@ import { type DerivationInput, ServiceIndex } from '../../src/desired/service-in
 import { type IpAddress, parseIpAddress } from '../../src/model/address.ts';
 import { type IncrementalResult, IncrementalSync } from '../../src/sync/incremental.ts';
 import { needsOf } from '../../src/sync/scoped-stage.ts';
-import { observeStages, operationsOf, planSync, syncOnce } from '../../src/sync/sync-once.ts';
+import { observeStages, operationsOf, planSync, type SyncGuard, syncOnce } from '../../src/sync/sync-once.ts';
 import { faulty, seededRandom } from '../fakes/faulty.ts';
 import { FakeFlowKernel } from '../fakes/flow-kernel.ts';
 import { FakeIpvsKernel, FakeSysctls } from '../fakes/ipvs-kernel.ts';
@@ -36,6 +36,7 @@ export interface NodeOptions {
   /** Of one in ten requests to fail; null for a kernel that never fails. */
   readonly faultSeed?: number | null;
   readonly maxUnjudgedDeletes?: number;
+  readonly guard?: SyncGuard;
 }
 
 /** A node whose kernel is in memory: facts, dataplanes, and both ways to sync. */
@@ -58,7 +59,7 @@ export class IncrementalNode {
   #execute: IpvsKernel['execute'] = (requests, signal) => this.ipvs.execute(requests, signal);
   #context: NodeContext | undefined;
 
-  constructor({ config = {}, faultSeed = null, maxUnjudgedDeletes = 1000 }: NodeOptions = {}) {
+  constructor({ config = {}, faultSeed = null, maxUnjudgedDeletes = 1000, guard }: NodeOptions = {}) {
     this.#config = parseConfig(config, 'test');
     this.links.foreignLink('eth0', null);
     this.links.foreignAddress(2, address('172.16.0.5'), 24);
@@ -71,6 +72,7 @@ export class IncrementalNode {
       scopedStages,
       source: this.index,
       maxUnjudgedDeletes,
+      ...(guard && { guard }),
     });
   }
 
@@ -93,8 +95,8 @@ export class IncrementalNode {
   }
 
   /** A whole sync by a process that knows nothing of earlier ones. @returns its operations */
-  async syncWhole(): Promise<readonly string[]> {
-    const { rounds } = await syncOnce(this.#assemble().stages, this.#derived(), NEVER);
+  async syncWhole(guard?: SyncGuard): Promise<readonly string[]> {
+    const { rounds } = await syncOnce(this.#assemble().stages, this.#derived(), NEVER, guard);
     return rounds.flatMap(({ acknowledged }) => acknowledged).map(textOf);
   }
 

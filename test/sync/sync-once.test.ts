@@ -108,6 +108,7 @@ describe('syncOnce()', () => {
           keys: new Set(['TCP v:1' as VirtualServerKey].slice(0, ours)),
           frontends: [],
         }),
+        served: () => undefined,
         plan: (_, { held }) => {
           const ops = held || ours === 0 ? [] : [op('deleteVirtualServer', 'TCP v:1')];
           ours -= ops.length;
@@ -130,6 +131,8 @@ describe('syncOnce()', () => {
         return verdict;
       },
       deleted: (count) => told.push(count),
+      permits: notAskedFor,
+      emptied: notAskedFor,
     });
     await syncOnce(stages, desiredOf([]), SIGNAL, guard('hold'));
     expect({ ran, told }).toEqual({ ran: [], told: [{ ours: 1, unwanted: 1 }, 0] });

@@ -12,6 +12,7 @@ import { drainingIpvsAddresses, type PlanOptions, planIpvs, teardownIpvs } from 
 import { memoisedFrontends, type ProjectOptions, projectIpvs } from './project.ts';
 import { reduceIpvs } from './reduce.ts';
 import { EMPTY_ROWS, foreignVirtualServers, type IpvsRows } from './rows.ts';
+import { servedFrontends } from './served.ts';
 import { canonicalText } from './text.ts';
 import { holdUnwantedServers, unwantedServers } from './unwanted.ts';
 
@@ -64,6 +65,7 @@ export function createIpvsDataplane(
     parseOp: parseIpvsOp,
     drainingAddresses: (observed, wanted) => drainingIpvsAddresses(observed, wanted, options),
     unwanted: unwantedServers,
+    served: servedFrontends,
     holdUnwanted: holdUnwantedServers,
     scoped: {
       needs: (server, desired) => {
