@@ -44,7 +44,9 @@ describeWithKube('svcplane run when Services vanish', ['kube-apiserver'], () => 
   };
 
   /** The guard has noticed, and from then on nothing is deleted, though audits come and go. @returns the rows it keeps */
-  async function held(): Promise<readonly string[]> {
+  async function held(
+    says = /^guard: held: \d+ of \d+ virtual servers \(\d+ %\) are not wanted any more/m,
+  ): Promise<readonly string[]> {
     await expect.poll(() => metric('guard_held'), WAIT).toBe(1);
     trips += 1;
     expect(await metric('guard_trips_total')).toBe(trips);
@@ -52,7 +54,7 @@ describeWithKube('svcplane run when Services vanish', ['kube-apiserver'], () => 
     const audited = await metric('last_audit_timestamp_seconds');
     await expect.poll(() => metric('last_audit_timestamp_seconds'), WAIT).toBeGreaterThan(audited);
     expect(troubled.rows()).toEqual(rows);
-    expect(said()).toMatch(/^guard: held: \d+ of \d+ virtual servers \(\d+ %\) are not wanted any more/m);
+    expect(said()).toMatch(says);
     // It goes on with its work: that it waits for somebody makes it no worse a proxy.
     const { status, checks } = await readyz();
     expect(status).toBe(200);
@@ -105,6 +107,28 @@ describeWithKube('svcplane run when Services vanish', ['kube-apiserver'], () => 
       await expect.poll(() => metric('guard_held'), WAIT).toBe(0);
       await troubled.converged();
       expect(troubled.rows()).toEqual(expect.arrayContaining([...rows]));
+    },
+    LONG_MS,
+  );
+
+  it(
+    'keeps the endpoints of all Services while their slices are gone',
+    async () => {
+      await troubled.converged();
+      const rows = troubled.rows();
+      const slices = `/apis/discovery.k8s.io/v1/namespaces/${CONTENT_NAMESPACE}/endpointslices`;
+      await troubled.daemon.stop();
+      await troubled.api.request('DELETE', slices);
+      await troubled.daemon.start();
+      trips = 0;
+      expect(await held(/^guard: held: \d+ of \d+ Services with endpoints/m)).toEqual(rows);
+      await inParallel(
+        [...troubled.content, ...content, ...clusterContent(LATE)].flatMap((each) => each.slices),
+        (slice) => troubled.api.request('POST', slices, slice),
+      );
+      await expect.poll(() => metric('guard_held'), WAIT).toBe(0);
+      await troubled.converged();
+      expect(troubled.rows()).toEqual(rows);
     },
     LONG_MS,
   );
