@@ -186,8 +186,9 @@ describe('files', () => {
 
   it('have functions of at most 60 lines', () => {
     const long = SOURCES.flatMap((file) => {
+      // A line that ends with ; declares one only.
       const bodies = readFileSync(join(ROOT, file), 'utf8').matchAll(
-        /^( *)(?:export )?(?:async )?(?:function\*? |(?:async )?[a-z#]\w*\().*?^\1\}/gms,
+        /^( *)(?:export )?(?:async )?(?:function\*? |(?:async )?[a-z#]\w*\()[^\n]*[^\n;]\n.*?^\1\}/gms,
       );
       return [...bodies]
         .filter(([body]) => body.split('\n').length > 60)

@@ -47,6 +47,9 @@ const WHOLE: readonly Reason[] = ['start', 'retry', 'audit', 'link notice', 'con
 /** What is found to be done for these reasons alone, is what somebody else has changed. */
 const OF_DRIFT: readonly Reason[] = ['audit', 'link notice'];
 
+/** So many cheap audits lie between two that see all there is: thresholds, flags, the host's addresses. */
+const CHEAP_AUDITS = 9;
+
 /** For these reasons the host's own addresses are read again. */
 const OF_HOST: readonly Reason[] = [...WHOLE, 'address notice'];
 
@@ -63,6 +66,7 @@ export class NodeSync {
   #foreign: readonly string[] = [];
   #rejected: { readonly of: readonly (readonly Rejected[])[]; readonly all: readonly Rejected[] } | undefined;
   #hasSynced = false;
+  #cheapAudits = 0;
   /** Whether the last sync that was free to change something has left nothing undone. */
   #isRight = false;
 
@@ -148,21 +152,26 @@ export class NodeSync {
     observer.begun(changes);
     let kind: SyncRecord['kind'] = 'whole';
     try {
-      const input = { facts: source.facts, context: await this.#contextOf(isWhole, reasons, signal) };
       const isUnchanged = services.size === 0 && !isWhole;
       const isDrift = isUnchanged && [...reasons].every((reason) => OF_DRIFT.includes(reason));
       const isAudit = isUnchanged && reasons.size === 1 && reasons.has('audit');
-      if (isAudit && !this.#config.audit.repair) {
-        await this.#audit(this.#index.derive(input), signal);
-        this.#isRight = before;
+      if (isAudit && before && (await this.#auditCheaply(signal))) {
+        kind = 'scoped';
+        this.#isRight = true;
       } else {
-        const request = {
-          input,
-          changed: services,
-          isWhole: isWhole || WHOLE.some((reason) => reasons.has(reason)),
-          isDrainCheck: reasons.has('drain'),
-        };
-        kind = await this.#repair(request, reasons, isDrift && before, signal);
+        const input = { facts: source.facts, context: await this.#contextOf(isWhole, reasons, signal) };
+        if (isAudit && !this.#config.audit.repair) {
+          await this.#audit(this.#index.derive(input), signal);
+          this.#isRight = before;
+        } else {
+          const request = {
+            input,
+            changed: services,
+            isWhole: isWhole || WHOLE.some((reason) => reasons.has(reason)),
+            isDrainCheck: reasons.has('drain'),
+          };
+          kind = await this.#repair(request, reasons, isDrift && before, signal);
+        }
       }
       this.#hasSynced = true;
     } finally {
@@ -205,7 +214,10 @@ export class NodeSync {
     const begunAtMs = context.nowMs();
     const { kind, rounds, plan, last, isComplete } = await this.#sync.sync(request, signal);
     this.#isRight = isComplete;
-    if (kind === 'whole') this.#sawForeign(last.foreign);
+    if (kind === 'whole') {
+      this.#cheapAudits = 0;
+      this.#sawForeign(last.foreign);
+    }
     const endedAtMs = context.nowMs();
     if (isDriftOnly) {
       observer.audited({
@@ -219,6 +231,16 @@ export class NodeSync {
     observer.rejected(this.rejected);
     observer.guarded(this.#guard.record());
     return kind;
+  }
+
+  /** @returns whether all is as it was left, as far as a cheap look can tell */
+  async #auditCheaply(signal: AbortSignal): Promise<boolean> {
+    if (this.#cheapAudits >= CHEAP_AUDITS || !(await this.#sync.isAsLeft(signal))) return false;
+    this.#cheapAudits += 1;
+    const { context, observer } = this.#environment;
+    const isRepaired = this.#config.audit.repair;
+    observer.audited({ atMs: context.nowMs(), ops: [], isRepaired, foreign: this.#foreign });
+    return true;
   }
 
   /** Only looks. Drift that is left on purpose is no failure. */

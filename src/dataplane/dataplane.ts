@@ -27,6 +27,11 @@ export interface Dataplane<Rows, Op extends Operation> {
   project(desired: DesiredState): Projection<Rows>;
   /** The kernel's rows, normalised, each marked ours or foreign. Reads only. */
   observe(signal: AbortSignal): Promise<Rows>;
+  /**
+   * A cheap look: whether there is nothing to do for `wanted`, and of others what the last `observe` saw. It answers no
+   * where it can't tell, and may miss what nothing but `observe` sees. Without it everything is read and planned.
+   */
+  isAsWanted?(wanted: Rows, signal: AbortSignal): Promise<boolean>;
   /** Pure; `plan(x, x)` is empty. Foreign rows are seen and never touched. */
   plan(observed: Rows, wanted: Rows): Plan<Op>;
   /** Pure: removes exactly what is ours, at once, and restores what we had changed. */

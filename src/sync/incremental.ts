@@ -103,6 +103,18 @@ export class IncrementalSync<Input> {
     return result;
   }
 
+  /**
+   * A cheap look at the kernel, which changes nothing.
+   * @returns false where something may be to be done, for a whole sync to find out
+   */
+  async isAsLeft(signal: AbortSignal): Promise<boolean> {
+    const { stages, source } = this.#options;
+    const { desired } = source;
+    if (!this.#isSettled || !desired) return false;
+    for (const stage of stages.toReversed()) if (!(await stage.isAsWanted(desired, signal))) return false;
+    return true;
+  }
+
   /** What is, or will be, local on this node for Services; live. */
   get localAddresses(): ReadonlySet<IpAddress> {
     const { source, scopedStages } = this.#options;

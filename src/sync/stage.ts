@@ -16,6 +16,8 @@ import type { Rejected } from '../model/rejected.ts';
 export interface Stage {
   readonly name: DataplaneName;
   observe(signal: AbortSignal): Promise<StageState>;
+  /** A look as cheap as can be: false where only `observe` and a plan tell what is to be done. */
+  isAsWanted(desired: DesiredState, signal: AbortSignal): Promise<boolean>;
   /** Operations of a saved plan that are this dataplane's. @throws RangeError if one is malformed */
   parse(ops: readonly unknown[]): StageOps;
 }
@@ -68,11 +70,32 @@ export interface StageOps {
 
 /** Closes over a dataplane's types. */
 export function stageOf<Rows, Op extends Operation>(dataplane: Dataplane<Rows, Op>): Stage {
+  let foreign: readonly string[] = [];
   return {
     name: dataplane.name,
-    observe: async (signal) => stageState(dataplane, await dataplane.observe(signal)),
+    observe: async (signal) => {
+      const observed = await dataplane.observe(signal);
+      foreign = dataplane.foreign(observed);
+      return stageState(dataplane, observed);
+    },
+    isAsWanted: (desired, signal) => isAsWanted(dataplane, desired, foreign, signal),
     parse: (ops) => stageOps(dataplane, parsedOps(dataplane, ops)),
   };
+}
+
+/** By its own cheap look, or for want of one by all that there is. @param foreign as seen before */
+async function isAsWanted<Rows, Op extends Operation>(
+  dataplane: Dataplane<Rows, Op>,
+  desired: DesiredState,
+  foreign: readonly string[],
+  signal: AbortSignal,
+): Promise<boolean> {
+  const { rows } = dataplane.project(desired);
+  if (dataplane.isAsWanted) return dataplane.isAsWanted(rows, signal);
+  const observed = await dataplane.observe(signal);
+  const { make, break: breaking } = dataplane.plan(observed, rows);
+  const isForeignSame = dataplane.foreign(observed).join('\n') === foreign.join('\n');
+  return isForeignSame && make.length === 0 && breaking.length === 0;
 }
 
 /** The state of a dataplane whose rows are known already, as from a recorded snapshot. */

@@ -13,6 +13,10 @@ const OP = { op: 'addLink', subject: 'link svcplane0', detail: '', reason: 'test
 /** A kernel that needs one operation for ever, and refuses it while `refuses`. */
 class Bench {
   refuses = true;
+  /** What a cheap look finds. */
+  isAsWanted = false;
+  /** How often everything was looked at. */
+  looks = 0;
   readonly said: string[] = [];
   readonly healthy: boolean[] = [];
   /** What is there of somebody else, and what the observer was told of it. */
@@ -90,7 +94,15 @@ class Bench {
         throw new Error('not asked for');
       },
     } as const;
-    return { name: 'addresses', observe: async () => state, parse: () => none };
+    return {
+      name: 'addresses',
+      observe: async () => {
+        this.looks += 1;
+        return state;
+      },
+      isAsWanted: async () => this.isAsWanted,
+      parse: () => none,
+    };
   }
 }
 
@@ -125,6 +137,36 @@ describe('NodeSync.sync()', () => {
     bench.foreign = ['TCP 192.0.2.80:80'];
     await bench.run('audit');
     expect(bench.seen).toEqual([[], ['TCP 192.0.2.80:80']]);
+  });
+
+  it('looks cheaply in an audit, and at everything where that finds something, and every tenth time', async () => {
+    const bench = new Bench({});
+    bench.refuses = false;
+    await bench.run('start');
+    bench.said.length = 0;
+    bench.isAsWanted = true;
+    for (let i = 0; i < 9; i++) expect(await bench.run('audit')).toBe(true);
+    expect(bench.said).toEqual(Array.from({ length: 9 }, () => '0 found'));
+    expect(bench.looks).toBe(1);
+    await bench.run('audit');
+    expect(bench.looks).toBe(2);
+    await bench.run('audit');
+    expect(bench.looks).toBe(2);
+    bench.isAsWanted = false;
+    bench.said.length = 0;
+    await bench.run('audit');
+    expect(bench.looks).toBe(3);
+    expect(bench.said).toEqual(['1 found', '1 done, complete']);
+    expect(bench.healthy).toEqual(Array.from({ length: 13 }, () => true));
+  });
+
+  it('looks at everything in an audit while something is undone', async () => {
+    const bench = new Bench({});
+    bench.isAsWanted = true;
+    await bench.run('start');
+    const started = bench.looks;
+    await bench.run('audit');
+    expect(bench.looks).toBe(2 * started);
   });
 
   it('tells what it repairs after a notice that its link was changed as drift, as an audit does', async () => {

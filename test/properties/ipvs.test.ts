@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import type { KernelRequest } from '../../src/dataplane/ipvs/kernel.ts';
 import type { IpvsOp } from '../../src/dataplane/ipvs/ops.ts';
 import { planIpvs, withAvailableScheduler } from '../../src/dataplane/ipvs/plan.ts';
 import { reduceIpvs } from '../../src/dataplane/ipvs/reduce.ts';
@@ -15,10 +16,11 @@ import { holdUnwantedServers, unwantedServers } from '../../src/dataplane/ipvs/u
 import { EMPTY_LEDGER } from '../../src/dataplane/ledger.ts';
 import { realServerKey } from '../../src/model/virtual-server.ts';
 import { lawCases } from '../dataplane/ipvs/arbitraries.ts';
-import { OPTIONS } from '../dataplane/ipvs/build.ts';
+import { OPTIONS, real, row } from '../dataplane/ipvs/build.ts';
 import { executeOf, worldOf } from '../dataplane/ipvs/world.ts';
 import { faulty } from '../fakes/faulty.ts';
 import type { Flow } from '../fakes/flow-kernel.ts';
+import type { FakeIpvsKernel } from '../fakes/ipvs-kernel.ts';
 import {
   expectConvergent,
   expectDeterministic,
@@ -192,4 +194,50 @@ function withoutConnections(row: VirtualServerRow): VirtualServerRow {
     ([key, realServer]) => [key, { ...realServer, ...NO_CONNECTIONS }] as const,
   );
   return { ...row, realServers: new Map(realServers) };
+}
+
+describe('isAsWanted()', () => {
+  const never = new AbortController().signal;
+
+  it('is so once nothing is left to do, and no longer when somebody changes something', () =>
+    fc.assert(
+      fc.asyncProperty(lawCases, fc.nat(), async (each, choice) => {
+        const world = worldOf({ ...each.observed, unavailableSchedulers: new Set() });
+        await world.sync(each.wanted);
+        world.kernel.disconnectAll();
+        await world.sync(each.wanted);
+        const dataplane = world.dataplane();
+        const observed = await dataplane.observe(never);
+        const { conflicts, make, break: breaking } = dataplane.plan(observed, each.wanted);
+        fc.pre(conflicts.length === 0 && make.length + breaking.length === 0);
+        expect(await dataplane.isAsWanted?.(each.wanted, never)).toBe(true);
+        meddle(world.kernel, [...each.wanted.virtualServers.values()], choice);
+        expect(await dataplane.isAsWanted?.(each.wanted, never)).toBe(false);
+      }),
+    ));
+});
+
+/** What an administrator may do by hand, to one of `servers` or beside them. */
+function meddle(kernel: FakeIpvsKernel, servers: readonly VirtualServerRow[], choice: number): void {
+  const server = servers[choice % (servers.length + 1)];
+  if (!server) {
+    const { identity, config } = row('TCP 192.0.2.99:9');
+    kernel.request({ command: 'newService', identity, config });
+    return;
+  }
+  const { identity } = server;
+  const [first] = server.realServers.values();
+  const isIPv6 = identity.kind === 'address' ? identity.address.includes(':') : identity.family === 'IPv6';
+  const requests: readonly KernelRequest[] = [
+    { command: 'delService', identity },
+    { command: 'newDest', identity, realServer: real(isIPv6 ? '[fd01::77]:7' : '10.77.0.1:7').config },
+    ...(first
+      ? ([
+          { command: 'delDest', identity, realServer: first.config },
+          { command: 'setDest', identity, realServer: { ...first.config, weight: first.config.weight + 1 } },
+        ] as const)
+      : []),
+  ];
+  const request = requests[choice % requests.length];
+  if (request) expect(kernel.request(request)).toEqual({ outcome: 'ok' });
 }

@@ -98,6 +98,7 @@ describe('syncOnce()', () => {
     return {
       name: 'ipvs',
       parse: () => stage(ran, []),
+      isAsWanted: notAskedFor,
       observe: async () => ({
         name: 'ipvs',
         canonical: () => '',

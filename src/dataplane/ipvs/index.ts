@@ -3,7 +3,14 @@ import type { Dataplane } from '../dataplane.ts';
 import type { LedgerAccess } from '../ledger.ts';
 import { applyIpvs, type WriteSysctl, writeSysctlFile } from './apply.ts';
 import type { FlowKernel, IpvsKernel } from './kernel.ts';
-import { observeIpvs, type ReadSysctl, readSysctlFile } from './observe.ts';
+import {
+  isAsWanted,
+  observeIpvs,
+  type ReadSysctl,
+  type ReadTable,
+  readSysctlFile,
+  readTableFile,
+} from './observe.ts';
 import { drainingServices, observeIpvsChange } from './observe-change.ts';
 import type { IpvsOp } from './ops.ts';
 import { NO_STALE_ENTRIES, type StaleEntries } from './ownership.ts';
@@ -13,6 +20,7 @@ import { memoisedFrontends, type ProjectOptions, projectIpvs } from './project.t
 import { reduceIpvs } from './reduce.ts';
 import { EMPTY_ROWS, foreignVirtualServers, type IpvsRows } from './rows.ts';
 import { servedFrontends } from './served.ts';
+import { foreignHeaders } from './table-text.ts';
 import { canonicalText } from './text.ts';
 import { holdUnwantedServers, unwantedServers } from './unwanted.ts';
 
@@ -28,6 +36,7 @@ export interface IpvsResources {
   /** Through /proc/sys by default. */
   readonly readSysctl?: ReadSysctl;
   readonly writeSysctl?: WriteSysctl;
+  readonly readTable?: ReadTable;
 }
 
 const NO_FLOWS: FlowKernel = { deleteFlows: async (frontends) => frontends.map(() => ({ outcome: 'ok' })) };
@@ -38,19 +47,22 @@ export function createIpvsDataplane(
   options: IpvsOptions,
 ): Dataplane<IpvsRows, IpvsOp> {
   const { kernel, ledger, flows = NO_FLOWS, nowMs } = resources;
-  const { readSysctl = readSysctlFile, writeSysctl = writeSysctlFile } = resources;
+  const { readSysctl = readSysctlFile, writeSysctl = writeSysctlFile, readTable = readTableFile } = resources;
   const rowsOf = memoisedFrontends();
   const sysctlsOf = (desired: DesiredState): ReadonlySet<string> =>
     new Set(projectIpvs(desired, options, () => []).rows.sysctls?.keys());
   let stale: StaleEntries = NO_STALE_ENTRIES;
+  let foreign: ReadonlySet<string> = new Set();
   return {
     name: 'ipvs',
     project: (desired) => projectIpvs(desired, options, rowsOf),
     observe: async (signal) => {
       const observation = await observeIpvs(kernel, ledger, readSysctl, nowMs, signal);
       stale = observation.stale;
+      foreign = foreignHeaders(observation.rows);
       return observation.rows;
     },
+    isAsWanted: (wanted) => isAsWanted(wanted, foreign, ledger.read(), { readSysctl, readTable }),
     plan: (observed, wanted) => planIpvs(observed, wanted, options),
     teardown: teardownIpvs,
     apply: (ops, signal) => {

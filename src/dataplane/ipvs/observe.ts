@@ -1,10 +1,12 @@
 import { readFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { parseVirtualServerKey, virtualServerKey } from '../../model/virtual-server.ts';
 import type { Ledger, LedgerAccess } from '../ledger.ts';
 import type { IpvsKernel, KernelState } from './kernel.ts';
 import { joinLedger, type StaleEntries, staleEntries } from './ownership.ts';
 import type { IpvsRows } from './rows.ts';
 import { SYSCTL_NAMES } from './sysctls.ts';
+import { compareTable } from './table-text.ts';
 
 /** Reads one sysctl by its name with dots; undefined if it does not exist here or may not be read. */
 export type ReadSysctl = (name: string) => string | undefined;
@@ -62,6 +64,36 @@ async function missesOurs(kernel: IpvsKernel, state: KernelState, ledger: Ledger
     if (identity && (await kernel.has(identity))) return true;
   }
   return false;
+}
+
+/** The text of /proc/net/ip_vs; undefined where there is none, or it may not be read. */
+export type ReadTable = () => Promise<string | undefined>;
+
+/**
+ * A look at the table as text, and at our sysctls: whether there is nothing to do for `wanted`, once a sync has done it.
+ * @param foreign what the table calls the virtual servers of others, when all was looked at
+ */
+export async function isAsWanted(
+  wanted: IpvsRows,
+  foreign: ReadonlySet<string>,
+  { drains, staleFlows }: Ledger,
+  { readSysctl, readTable }: { readonly readSysctl: ReadSysctl; readonly readTable: ReadTable },
+): Promise<boolean> {
+  const sysctls = [...(wanted.sysctls ?? [])];
+  if (staleFlows.size > 0 || !sysctls.every(([name, { value }]) => readSysctl(name) === value)) return false;
+  const text = await readTable();
+  if (text === undefined) return false;
+  const comparison = compareTable(text, wanted, drains.keys());
+  return comparison.isAsWanted && foreign.symmetricDifference(new Set(comparison.strangers)).size === 0;
+}
+
+/** {@link ReadTable} of this network namespace. */
+export async function readTableFile(): ReturnType<ReadTable> {
+  try {
+    return await readFile('/proc/net/ip_vs', 'utf8');
+  } catch {
+    return undefined;
+  }
 }
 
 /** {@link ReadSysctl} through /proc/sys. */

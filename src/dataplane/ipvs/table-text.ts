@@ -36,6 +36,12 @@ export function compareTable(text: string, wanted: IpvsRows, drains: Iterable<Dr
   return { isAsWanted, strangers };
 }
 
+/** What the table calls the virtual servers of others. */
+export function foreignHeaders({ virtualServers }: IpvsRows): ReadonlySet<string> {
+  const foreign = [...virtualServers.values()].filter(({ owner }) => owner === 'foreign');
+  return new Set(foreign.map(({ identity }) => headerOf(identity)));
+}
+
 /** One virtual server of the table, with its real servers as the table writes them. */
 interface Block {
   readonly scheduler: string;

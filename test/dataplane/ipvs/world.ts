@@ -17,6 +17,7 @@ import { type VirtualServerKey, virtualServerKey } from '../../../src/model/virt
 import { Crash, crashing } from '../../fakes/faulty.ts';
 import { FakeFlowKernel, type Flow } from '../../fakes/flow-kernel.ts';
 import { FakeIpvsKernel, FakeSysctls } from '../../fakes/ipvs-kernel.ts';
+import { tableText } from '../../fakes/ipvs-table-text.ts';
 import { MemoryLedger } from '../../fakes/ledger.ts';
 import { ALL_OPTIONS, NOW_MS, OPTIONS, real } from './build.ts';
 
@@ -46,6 +47,7 @@ export function worldOf(observed: IpvsRows) {
         flows,
         nowMs: () => nowMs,
         readSysctl: sysctls.read,
+        readTable: async () => tableText(kernel.table()),
         writeSysctl: sysctls.write,
       },
       ALL_OPTIONS,
