@@ -108,6 +108,20 @@ const PANELS: readonly Panel[] = [
     },
   },
   {
+    title: 'Sockets',
+    description: 'What the programs at the sockets of the node and its pods have done; a miss was for no Service',
+    type: 'timeseries',
+    unit: 'ops',
+    queries: { '{{event}}': `sum by (event) (rate(svcplane_socket_events_total{${OF_NODE}}${RATE}))` },
+  },
+  {
+    title: 'Nodes that cannot balance sockets',
+    description: 'Though they are to: svcplane doctor says why; IPVS serves there',
+    type: 'stat',
+    unit: 'none',
+    queries: { failed: `sum(svcplane_sockets_failed{${OF_NODE}})` },
+  },
+  {
     title: 'Watches of the API begun anew',
     description: 'Now and then is usual: the API server ends them',
     type: 'timeseries',
