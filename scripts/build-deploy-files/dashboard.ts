@@ -109,7 +109,8 @@ const PANELS: readonly Panel[] = [
   },
   {
     title: 'Sockets',
-    description: 'What the programs at the sockets of the node and its pods have done; a miss was for no Service',
+    description:
+      'What the programs at the sockets of the node and its pods have done; a miss was for no Service',
     type: 'timeseries',
     unit: 'ops',
     queries: { '{{event}}': `sum by (event) (rate(svcplane_socket_events_total{${OF_NODE}}${RATE}))` },
