@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { service, slice } from '../objects.ts';
 import { startDaemon, until } from './daemon.ts';
 import { createHost, type Host, UNHURRIED } from './host.ts';
-import { describeWithIpvs } from './probe.ts';
+import { describeWithIpvs, UNLESS_LEFT_OUT } from './probe.ts';
 
 const VIP = '10.96.0.50';
 const POD = '10.244.1.20';
@@ -26,7 +26,7 @@ function putManifests(host: Host, endpoints: readonly string[] | null): string {
 const count = (text: string, part: string): number => text.split(part).length - 1;
 
 describeWithIpvs('svcplane run', () => {
-  describe('with files', UNHURRIED, () => {
+  describe('with files', { ...UNHURRIED, ...UNLESS_LEFT_OUT }, () => {
     it('follows them, keeps what it has while they are broken, and leaves all in place at its end', async () => {
       using host = createHost('run');
       const daemon = await startDaemon(host, putManifests(host, [POD]));
@@ -67,7 +67,7 @@ describeWithIpvs('svcplane run', () => {
     });
   });
 
-  describe('with what somebody else does to its link', UNHURRIED, () => {
+  describe('with what somebody else does to its link', { ...UNHURRIED, ...UNLESS_LEFT_OUT }, () => {
     it('repairs it, and its own changes make it look no second time', async () => {
       using host = createHost('run');
       const daemon = await startDaemon(host, putManifests(host, [POD]));
@@ -84,7 +84,7 @@ describeWithIpvs('svcplane run', () => {
     });
   });
 
-  describe('with connections open', UNHURRIED, () => {
+  describe('with connections open', { ...UNHURRIED, ...UNLESS_LEFT_OUT }, () => {
     it('lets an endpoint that is gone drain, and deletes it when the last connection closes', async () => {
       using host = createHost('run');
       host.run(['ip', 'address', 'add', `${POD}/32`, 'dev', 'lo']);
