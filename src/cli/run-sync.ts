@@ -47,6 +47,8 @@ const WHOLE: readonly Reason[] = ['start', 'retry', 'audit', 'link notice', 'con
 /** What is found to be done for these reasons alone, is what somebody else has changed. */
 const OF_DRIFT: readonly Reason[] = ['audit', 'link notice'];
 
+const AUDIT: ReadonlySet<Reason> = new Set(['audit']);
+
 /** So many cheap audits lie between two that see all there is: thresholds, flags, the host's addresses. */
 const CHEAP_AUDITS = 9;
 
@@ -140,11 +142,22 @@ export class NodeSync {
 
   /** @throws as the dataplanes, where the channel to the kernel is broken or the ledger can't be written */
   sync(reasons: ReadonlySet<Reason>, signal: AbortSignal): Promise<SyncOutcome> {
-    return this.#exclusive.run(() => this.#syncAlone(reasons, signal));
+    return this.#exclusive.run(() => this.#syncPaced(reasons, signal));
+  }
+
+  /** In an audit what has changed is made alone first: else a stream of changes would have each look at everything. */
+  async #syncPaced(reasons: ReadonlySet<Reason>, signal: AbortSignal): Promise<SyncOutcome> {
+    const needsAll = WHOLE.some((reason) => reason !== 'audit' && reasons.has(reason));
+    if (!reasons.has('audit') || needsAll || !this.#isRight) return this.#syncAlone(reasons, signal);
+    const others = new Set(reasons);
+    others.delete('audit');
+    const outcome = others.size > 0 ? await this.#syncAlone(others, signal) : this.#outcome('scoped');
+    if (outcome.isWhole || !outcome.isComplete) return outcome;
+    return (await this.#auditCheaply(signal)) ? outcome : this.#syncAlone(AUDIT, signal);
   }
 
   async #syncAlone(reasons: ReadonlySet<Reason>, signal: AbortSignal): Promise<SyncOutcome> {
-    const { node, source, observer } = this.#environment;
+    const { source, observer } = this.#environment;
     const before = this.#isRight;
     this.#isRight = false;
     const changes = source.takeChanges();
@@ -155,32 +168,31 @@ export class NodeSync {
       const isUnchanged = services.size === 0 && !isWhole;
       const isDrift = isUnchanged && [...reasons].every((reason) => OF_DRIFT.includes(reason));
       const isAudit = isUnchanged && reasons.size === 1 && reasons.has('audit');
-      if (isAudit && before && (await this.#auditCheaply(signal))) {
-        kind = 'scoped';
-        this.#isRight = true;
+      const input = { facts: source.facts, context: await this.#contextOf(isWhole, reasons, signal) };
+      if (isAudit && !this.#config.audit.repair) {
+        await this.#audit(this.#index.derive(input), signal);
+        this.#isRight = before;
       } else {
-        const input = { facts: source.facts, context: await this.#contextOf(isWhole, reasons, signal) };
-        if (isAudit && !this.#config.audit.repair) {
-          await this.#audit(this.#index.derive(input), signal);
-          this.#isRight = before;
-        } else {
-          const request = {
-            input,
-            changed: services,
-            isWhole: isWhole || WHOLE.some((reason) => reasons.has(reason)),
-            isDrainCheck: reasons.has('drain'),
-          };
-          kind = await this.#repair(request, reasons, isDrift && before, signal);
-        }
+        const request = {
+          input,
+          changed: services,
+          isWhole: isWhole || WHOLE.some((reason) => reasons.has(reason)),
+          isDrainCheck: reasons.has('drain'),
+        };
+        kind = await this.#repair(request, reasons, isDrift && before, signal);
       }
       this.#hasSynced = true;
     } finally {
       if (!signal.aborted) this.#answer(this.#isRight);
     }
+    return this.#outcome(kind);
+  }
+
+  #outcome(kind: SyncRecord['kind']): SyncOutcome {
     return {
       isComplete: this.#isRight,
       isWhole: kind === 'whole',
-      drainCheckMs: node.drainCheckMs(),
+      drainCheckMs: this.#environment.node.drainCheckMs(),
       guardCheckMs: this.#guard.checkMs(),
     };
   }
