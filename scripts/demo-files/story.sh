@@ -3,6 +3,10 @@
 set -uo pipefail
 export SVCPLANE_STATE_DIRECTORY=/run/svcplane # natively, /var/lib is the host's
 export NODE_NAME=n0
+# All that the demo asks with are processes of this machine, outside clients too: at their sockets they would be served
+# before a packet is sent, and nothing be seen of IPVS.
+export SVCPLANE_CONFIG=/run/svcplane.yaml
+echo 'socketLoadBalancer: { mode: off }' >"$SVCPLANE_CONFIG"
 
 # shellcheck source-path=SCRIPTDIR source=stage.sh
 source "${BASH_SOURCE[0]%/*}/stage.sh"
