@@ -1,10 +1,9 @@
-import { once } from 'node:events';
 import { rmSync } from 'node:fs';
-import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { parseIpAddress } from '../../src/model/address.ts';
 import { askDaemon } from '../../src/status/local-client.ts';
+import { freePort } from '../free-port.ts';
 import { node, service, slice } from '../objects.ts';
 import { CliHarness, NO_SOCKETS, type Output } from './harness.ts';
 
@@ -40,16 +39,6 @@ function run(...flags: string[]): Promise<Output> {
 
 const said = (text: string) => vi.waitFor(() => expect(cli.err).toContain(text), 10_000);
 const writes = () => [cli.ipvs.writes, cli.links.changes.length, cli.ledger.writes];
-
-/** A port that nobody has had since. */
-async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, '127.0.0.1');
-  await once(probe, 'listening');
-  const address = probe.address();
-  probe.close();
-  await once(probe, 'close');
-  return typeof address === 'object' && address ? address.port : 0;
-}
 
 describe('run', () => {
   it('syncs, follows the files and ends with 0, leaving all as it is', async () => {

@@ -1,23 +1,14 @@
 import { once } from 'node:events';
-import { createServer as createHttpServer, request } from 'node:http';
+import { request } from 'node:http';
 import { connect, createServer } from 'node:net';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { parseIpAddress } from '../../src/model/address.ts';
 import type { HealthCheck } from '../../src/model/desired-state.ts';
 import { parsePort } from '../../src/model/port.ts';
 import { HealthCheckPorts } from '../../src/status/http.ts';
+import { freePort } from '../free-port.ts';
 
 const LOOPBACK = [parseIpAddress('127.0.0.1') ?? expect.unreachable()];
-
-/** A port that was free a moment ago. */
-async function freePort(): Promise<number> {
-  const server = createHttpServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  await once(server, 'close');
-  return typeof address === 'object' && address ? address.port : expect.unreachable();
-}
 
 const check = (port: number, localEndpoints = 1, service = 'web/front'): HealthCheck => ({
   service,

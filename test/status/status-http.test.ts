@@ -1,13 +1,14 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { createServer as createHttpServer, request } from 'node:http';
+import { request } from 'node:http';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { ListenPlace } from '../../src/status/listener-http.ts';
 import { type Routes, StatusServer, TEXT_TYPE } from '../../src/status/status-http.ts';
+import { freePort } from '../free-port.ts';
 
 const text = (body: string) => ({ status: 200, type: TEXT_TYPE, body });
 
@@ -32,15 +33,6 @@ afterEach(async () => {
   await server[Symbol.asyncDispose]();
   rmSync(directory, { recursive: true });
 });
-
-async function freePort(): Promise<number> {
-  const probe = createHttpServer().listen(0, '127.0.0.1');
-  await once(probe, 'listening');
-  const address = probe.address();
-  probe.close();
-  await once(probe, 'close');
-  return typeof address === 'object' && address ? address.port : expect.unreachable();
-}
 
 function ask(place: ListenPlace, path: string, method = 'GET') {
   const where =

@@ -1,11 +1,10 @@
-import { once } from 'node:events';
-import { createServer } from 'node:net';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { DaemonStatus } from '../../src/status/daemon-status.ts';
 import type { ApiWatchState, ReadinessCheck } from '../../src/status/health.ts';
 import { NO_CHANGES } from '../../src/status/records.ts';
 import { healthRoutes, metricsRoutes } from '../../src/status/routes.ts';
 import { StatusServer } from '../../src/status/status-http.ts';
+import { freePort } from '../free-port.ts';
 import { ADD, at, daemonStatus, syncRecord } from './status-build.ts';
 
 let clock: { seconds: number };
@@ -25,16 +24,6 @@ beforeEach(async () => {
   await vi.waitFor(() => fetch(`${url}/livez`), 10_000);
 });
 afterEach(() => server[Symbol.asyncDispose]());
-
-/** A port that nobody has had since. */
-async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, '127.0.0.1');
-  await once(probe, 'listening');
-  const address = probe.address();
-  probe.close();
-  await once(probe, 'close');
-  return typeof address === 'object' && address ? address.port : 0;
-}
 
 function watch(state: ApiWatchState['state'], reason = ''): ApiWatchState {
   return { kind: 'Service', state, sinceMs: at(clock.seconds), reason };
