@@ -23,8 +23,6 @@ import type { Stages } from '../sync/sync-once.ts';
 import type { TraceRows } from '../trace/trace.ts';
 import type { HostReport } from './doctor.ts';
 
-export type { LoadBalancerAccess } from '../load-balancer-host.ts';
-
 export const EXIT = { done: 0, error: 1, changes: 2 } as const;
 
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT];

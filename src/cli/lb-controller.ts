@@ -2,12 +2,13 @@ import type { WatchState } from '../cluster/api-kind-watch.ts';
 import type { RoundReport } from '../load-balancer/loop.ts';
 import { occurrenceOf } from '../load-balancer/occurrence.ts';
 import { poolUsage, verdictCounts } from '../load-balancer/usage.ts';
+import type { LoadBalancerAccess } from '../load-balancer-host.ts';
 import { parseBindAddress } from '../status/bind-address.ts';
 import { LoadBalancerMetrics } from '../status/load-balancer-metrics.ts';
 import type { DaemonLog } from '../status/log.ts';
 import type { HttpAnswer, StatusServer } from '../status/status-http.ts';
 import { watchConfig } from './config-watch.ts';
-import { type CliContext, EXIT, type ExitCode, type LoadBalancerAccess } from './context.ts';
+import { type CliContext, EXIT, type ExitCode } from './context.ts';
 import type { ResolvedConfig } from './settings.ts';
 import { type Invocation, readConfig, type Verb } from './verb.ts';
 
