@@ -18,10 +18,12 @@ import {
   virtualServerKey,
 } from '../../src/model/virtual-server.ts';
 
+import { serverText, TITLE } from '../../test/fakes/ipvs-table-text.ts';
+
 interface Service {
   readonly identity: VirtualServerIdentity;
   config: VirtualServerConfig;
-  /** Few, so that a list is smaller than a map and as fast. */
+  /** Few, so that a list is smaller than a map and as fast; a copy has no room to grow. */
   realServers: readonly RealServerConfig[];
 }
 
@@ -58,6 +60,17 @@ export class CompactIpvsKernel implements IpvsKernel {
   async dump(signal: AbortSignal): Promise<KernelState> {
     signal.throwIfAborted();
     return stateOf(this.#services.values());
+  }
+
+  /** As `/proc/net/ip_vs` shows it; others come to their turn meanwhile, as while the kernel writes it. */
+  async text(): Promise<string> {
+    const services = [...this.#services.values()];
+    let text = TITLE;
+    for (let i = 0; i < services.length; i += SLICE) {
+      text += serverText(stateOf(services.slice(i, i + SLICE)).virtualServers);
+      await setImmediate();
+    }
+    return text;
   }
 
   async read(identities: readonly VirtualServerIdentity[], signal: AbortSignal): Promise<KernelState> {
@@ -109,7 +122,7 @@ export class CompactIpvsKernel implements IpvsKernel {
     const isThere = others.length < service.realServers.length;
     if (command === 'newDest' && isThere) return 'EEXIST';
     if (command !== 'newDest' && !isThere) return 'ENOENT';
-    service.realServers = command === 'delDest' ? others : [...others, config];
+    service.realServers = (command === 'delDest' ? others : [...others, config]).slice();
     if (command === 'newDest') this.#onNewDestination(config);
     return undefined;
   }

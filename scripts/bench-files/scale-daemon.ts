@@ -14,7 +14,6 @@ import { openLedgerStore } from '../../src/dataplane/ledger-store.ts';
 import type { SocketRecord } from '../../src/status/records.ts';
 import { drainCheckMs } from '../../src/sync/drain-check.ts';
 import { FakeSysctls } from '../../test/fakes/ipvs-kernel.ts';
-import { tableText } from '../../test/fakes/ipvs-table-text.ts';
 import { FakeLinkKernel } from '../../test/fakes/link-kernel.ts';
 import { FakeNftablesKernel } from '../../test/fakes/nftables-kernel.ts';
 import { kubeconfigOf } from '../../test/kernel/kube/api-server.ts';
@@ -62,7 +61,7 @@ async function openNode(config: Config): Promise<NodeAccess> {
     nowMs: Date.now,
     readSysctl: sysctls.read,
     writeSysctl: sysctls.write,
-    readTable: async () => tableText((await kernel.dump(ended.signal)).virtualServers),
+    readTable: () => kernel.text(),
   });
   return {
     stages: dataplanes.stages,

@@ -52,6 +52,9 @@ const AUDIT: ReadonlySet<Reason> = new Set(['audit']);
 /** So many cheap audits lie between two that see all there is: thresholds, flags, the host's addresses. */
 const CHEAP_AUDITS = 9;
 
+/** Between the looks at two dataplanes: what changes meanwhile need not wait for all of them. */
+const AUDIT_STEP_MS = 100;
+
 /** For these reasons the host's own addresses are read again. */
 const OF_HOST: readonly Reason[] = [...WHOLE, 'address notice'];
 
@@ -69,6 +72,8 @@ export class NodeSync {
   #rejected: { readonly of: readonly (readonly Rejected[])[]; readonly all: readonly Rejected[] } | undefined;
   #hasSynced = false;
   #cheapAudits = 0;
+  /** Of the audit that is under way. */
+  #auditStep = 0;
   /** Whether the last sync that was free to change something has left nothing undone. */
   #isRight = false;
 
@@ -153,7 +158,9 @@ export class NodeSync {
     others.delete('audit');
     const outcome = others.size > 0 ? await this.#syncAlone(others, signal) : this.#outcome('scoped');
     if (outcome.isWhole || !outcome.isComplete) return outcome;
-    return (await this.#auditCheaply(signal)) ? outcome : this.#syncAlone(AUDIT, signal);
+    const seen = await this.#auditCheaply(signal);
+    if (seen === 'unknown') return this.#syncAlone(AUDIT, signal);
+    return seen === 'asLeft' ? { ...outcome, auditStepMs: AUDIT_STEP_MS } : outcome;
   }
 
   async #syncAlone(reasons: ReadonlySet<Reason>, signal: AbortSignal): Promise<SyncOutcome> {
@@ -194,6 +201,7 @@ export class NodeSync {
       isWhole: kind === 'whole',
       drainCheckMs: this.#environment.node.drainCheckMs(),
       guardCheckMs: this.#guard.checkMs(),
+      auditStepMs: null,
     };
   }
 
@@ -228,6 +236,7 @@ export class NodeSync {
     this.#isRight = isComplete;
     if (kind === 'whole') {
       this.#cheapAudits = 0;
+      this.#auditStep = 0;
       this.#sawForeign(last.foreign);
     }
     const endedAtMs = context.nowMs();
@@ -245,14 +254,17 @@ export class NodeSync {
     return kind;
   }
 
-  /** @returns whether all is as it was left, as far as a cheap look can tell */
-  async #auditCheaply(signal: AbortSignal): Promise<boolean> {
-    if (this.#cheapAudits >= CHEAP_AUDITS || !(await this.#sync.isAsLeft(signal))) return false;
+  /** The next step of an audit. @returns what it has seen; `unknown` is for a look at everything to find out */
+  async #auditCheaply(signal: AbortSignal): Promise<'asLeft' | 'allAsLeft' | 'unknown'> {
+    if (this.#cheapAudits >= CHEAP_AUDITS) return 'unknown';
+    const seen = await this.#sync.look(this.#auditStep, signal);
+    this.#auditStep = seen === 'asLeft' ? this.#auditStep + 1 : 0;
+    if (seen !== 'allAsLeft') return seen;
     this.#cheapAudits += 1;
     const { context, observer } = this.#environment;
     const isRepaired = this.#config.audit.repair;
     observer.audited({ atMs: context.nowMs(), ops: [], isRepaired, foreign: this.#foreign });
-    return true;
+    return seen;
   }
 
   /** Only looks. Drift that is left on purpose is no failure. */

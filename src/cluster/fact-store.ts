@@ -191,8 +191,8 @@ export class FactStore {
       if (before === facts) continue;
       const slices = (this.#joined.get(service) ?? []).filter((slice) => slice !== before);
       if (facts?.service === service) slices.push(facts);
-      slices.sort((a, b) => compareText(a.origin, b.origin));
-      setOrDelete(this.#joined, service, slices.length > 0 ? slices : null);
+      const sorted = slices.toSorted((a, b) => compareText(a.origin, b.origin));
+      setOrDelete(this.#joined, service, sorted.length > 0 ? sorted : null);
     }
     setOrDelete(this.#slices, key, facts);
     if (facts && facts !== before && triggerMs !== null && this.#listed.has('EndpointSlice'))

@@ -28,7 +28,10 @@ export function familyOf(address: IpAddress): IpFamily {
 
 /** The address in network byte order: 4 or 16 bytes. */
 export function addressBytes(address: IpAddress): Uint8Array {
-  if (familyOf(address) === 'IPv4') return Uint8Array.from(address.split('.', 4), Number);
+  if (familyOf(address) === 'IPv4') {
+    const value = ipv4Number(address);
+    return Uint8Array.of(value >>> 24, value >>> 16, value >>> 8, value);
+  }
   const bytes = new Uint8Array(16);
   const groups = parseIpv6(address) ?? [];
   groups.forEach((group, i) => {

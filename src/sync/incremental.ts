@@ -104,15 +104,18 @@ export class IncrementalSync<Input> {
   }
 
   /**
-   * A cheap look at the kernel, which changes nothing.
-   * @returns false where something may be to be done, for a whole sync to find out
+   * A cheap look at what one stage has in the kernel, which changes nothing.
+   * @param step 0, 1, …: stages in the order in which they are observed
+   * @returns `asLeft`, and after the last stage `allAsLeft`; `unknown` where something may be to be done, for a whole
+   *   sync to find out
    */
-  async isAsLeft(signal: AbortSignal): Promise<boolean> {
+  async look(step: number, signal: AbortSignal): Promise<'asLeft' | 'allAsLeft' | 'unknown'> {
     const { stages, source } = this.#options;
     const { desired } = source;
-    if (!this.#isSettled || !desired) return false;
-    for (const stage of stages.toReversed()) if (!(await stage.isAsWanted(desired, signal))) return false;
-    return true;
+    const stage = stages.at(-1 - step);
+    if (!this.#isSettled || !desired || !stage || !(await stage.isAsWanted(desired, signal)))
+      return 'unknown';
+    return step + 1 < stages.length ? 'asLeft' : 'allAsLeft';
   }
 
   /** What is, or will be, local on this node for Services; live. */

@@ -11,7 +11,17 @@ export interface SyncOutcome {
   readonly drainCheckMs: number | null;
   /** When what the guard holds back may go, in milliseconds from now; null if nothing is held back. */
   readonly guardCheckMs: number | null;
+  /** When the audit that this sync was a step of goes on, in milliseconds from now; null if it is over. */
+  readonly auditStepMs: number | null;
 }
+
+const FAILED: SyncOutcome = {
+  isComplete: false,
+  isWhole: false,
+  drainCheckMs: null,
+  guardCheckMs: null,
+  auditStepMs: null,
+};
 
 /** One sync. A throw is a failure that is tried again. */
 export type Sync = (reasons: ReadonlySet<Reason>, signal: AbortSignal) => Promise<SyncOutcome>;
@@ -87,7 +97,7 @@ export class SyncLoop {
     } catch (error) {
       if (signal.aborted) return;
       this.#options.onError(error);
-      outcome = { isComplete: false, isWhole: false, drainCheckMs: null, guardCheckMs: null };
+      outcome = FAILED;
     }
     this.#schedule(outcome, reasons);
   }
@@ -96,7 +106,7 @@ export class SyncLoop {
   #schedule(outcome: SyncOutcome, reasons: ReadonlySet<Reason>): void {
     const { random = Math.random } = this.#options;
     const auditIntervalMs = this.#auditIntervalMs;
-    const { isComplete, isWhole, drainCheckMs, guardCheckMs } = outcome;
+    const { isComplete, isWhole, drainCheckMs, guardCheckMs, auditStepMs } = outcome;
     const nowMs = performance.now();
     this.#failures = isComplete ? 0 : this.#failures + 1;
     this.#set('retry', isComplete ? null : nowMs + delayAfter(this.#failures, random(), SYNC_BACKOFF));
@@ -108,7 +118,7 @@ export class SyncLoop {
     );
     this.#set('guard', guardCheckMs === null ? null : nowMs + guardCheckMs);
     if (isWhole || reasons.has('audit') || !this.#timers.has('audit')) {
-      this.#set('audit', auditIntervalMs > 0 ? nowMs + auditIntervalMs : null);
+      this.#set('audit', auditIntervalMs > 0 ? nowMs + (auditStepMs ?? auditIntervalMs) : null);
     }
   }
 

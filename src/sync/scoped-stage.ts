@@ -40,8 +40,14 @@ export function needsOf(
 ): (virtualServer: VirtualServer, desired: DesiredState) => readonly string[] {
   // Unchanged virtual servers are the same objects from sync to sync.
   const known = new WeakMap<VirtualServer, readonly string[]>();
+  // Thousands of them ask for the same.
+  const lists = new Map<string, readonly string[]>();
   return (virtualServer, desired) => {
-    const needs = known.get(virtualServer) ?? stages.flatMap((stage) => stage.needs(virtualServer, desired));
+    const before = known.get(virtualServer);
+    if (before) return before;
+    const asked = stages.flatMap((stage) => stage.needs(virtualServer, desired));
+    const needs = lists.get(asked.join()) ?? asked;
+    lists.set(asked.join(), needs);
     known.set(virtualServer, needs);
     return needs;
   };

@@ -2,7 +2,13 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { type LoopOptions, SyncLoop, type SyncOutcome } from '../../src/sync/loop.ts';
 import type { Reason } from '../../src/sync/trigger.ts';
 
-const DONE: SyncOutcome = { isComplete: true, isWhole: true, drainCheckMs: null, guardCheckMs: null };
+const DONE: SyncOutcome = {
+  isComplete: true,
+  isWhole: true,
+  drainCheckMs: null,
+  guardCheckMs: null,
+  auditStepMs: null,
+};
 
 /** A loop whose syncs are written down as `time reasons`, with a clock that the test moves. */
 class Bench {
@@ -89,6 +95,26 @@ describe('SyncLoop', () => {
     bench.outcome = async () => DONE;
     await pass(70_000);
     expect(bench.log).toEqual(['0 start', '1000 drain', '2000 drain', '32000 audit', '62000 audit']);
+    bench.stop.abort();
+    await bench.ended;
+  });
+
+  test('run() goes on with an audit soon, whatever else is asked for, and rests after its last step', async () => {
+    const bench = new Bench({ auditIntervalMs: 30_000 });
+    await pass(0);
+    bench.outcome = async () => ({ ...DONE, isWhole: false, auditStepMs: 100 });
+    await pass(30_000);
+    bench.outcome = async () => ({ ...DONE, isWhole: false });
+    await pass(20);
+    bench.loop.request('cluster changed');
+    await pass(40_000);
+    expect(bench.log).toEqual([
+      '0 start',
+      '30000 audit',
+      '30030 cluster changed',
+      '30100 audit',
+      '60100 audit',
+    ]);
     bench.stop.abort();
     await bench.ended;
   });

@@ -12,14 +12,7 @@ import {
   virtualServerKey,
 } from '../../model/virtual-server.ts';
 import type { Projection } from '../dataplane.ts';
-import {
-  type IpvsRows,
-  NO_CONNECTIONS,
-  type RealServerRow,
-  type SysctlRow,
-  type VirtualServerConfig,
-  type VirtualServerRow,
-} from './rows.ts';
+import type { IpvsRows, RealServerRow, SysctlRow, VirtualServerConfig, VirtualServerRow } from './rows.ts';
 import { IPV6_SYSCTLS, STRICT_ARP_SYSCTLS, SYSCTLS } from './sysctls.ts';
 
 export interface ProjectOptions {
@@ -129,10 +122,14 @@ function configOf(
   { scheduler, persistenceTimeoutSeconds }: VirtualServer,
   keepsPorts: boolean,
 ): VirtualServerConfig {
-  const config = { flags: 0, netmask: null, persistenceEngine: null };
-  return keepsPorts && persistenceTimeoutSeconds !== null
-    ? { ...config, scheduler: SOURCE_HASH, persistenceTimeoutSeconds: null }
-    : { ...config, scheduler, persistenceTimeoutSeconds };
+  const isHashed = keepsPorts && persistenceTimeoutSeconds !== null;
+  return {
+    scheduler: isHashed ? SOURCE_HASH : scheduler,
+    flags: 0,
+    persistenceTimeoutSeconds: isHashed ? null : persistenceTimeoutSeconds,
+    netmask: null,
+    persistenceEngine: null,
+  };
 }
 
 /** A {@link projectFrontend} that gives the same objects again for the same virtual server with the same mark. */
@@ -161,7 +158,16 @@ function projectRealServer({ address, port, weight, origin }: RealServer): [Real
     lowerThreshold: 0,
     tunnel: null,
   } as const;
-  return [realServerKey(config), { config, ...NO_CONNECTIONS, drain: null, reason: origin }];
+  // Spelt out, for what is spread lies apart from its object: 2 MB at 50,000 endpoints.
+  const row: RealServerRow = {
+    config,
+    activeConnections: 0,
+    inactiveConnections: 0,
+    persistentConnections: 0,
+    drain: null,
+    reason: origin,
+  };
+  return [realServerKey(config), row];
 }
 
 /** Whether somebody else tells the network where to find the address, with ARP: which every node would answer. */

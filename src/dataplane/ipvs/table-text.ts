@@ -1,6 +1,7 @@
-import { addressBytes, familyOf, type IpAddress } from '../../model/address.ts';
+import { addressBytes, familyOf, type IpAddress, ipv4Number } from '../../model/address.ts';
 import { parseVirtualServerKey, type VirtualServerIdentity } from '../../model/virtual-server.ts';
 import type { DrainKey } from '../ledger.ts';
+import { LinesDigest } from './lines-digest.ts';
 import type { IpvsRows, VirtualServerRow } from './rows.ts';
 
 /** What `/proc/net/ip_vs` shows beside the wanted rows. */
@@ -26,7 +27,9 @@ export function compareTable(text: string, wanted: IpvsRows, drains: Iterable<Dr
   for (const row of wanted.virtualServers.values()) {
     const header = headerOf(row.identity);
     const blocks = table.get(header) ?? [];
-    const index = blocks.findIndex((block) => isAsRow(block, row, ticks, draining.get(header)));
+    const isRow = (block: Block) =>
+      isAsConfig(block, row, ticks) && hasRealServers(text, block, row, draining.get(header));
+    const index = blocks.findIndex(isRow);
     if (index < 0) isAsWanted = false;
     else if (blocks.length === 1) table.delete(header);
     // The marks of both families have one header.
@@ -42,7 +45,7 @@ export function foreignHeaders({ virtualServers }: IpvsRows): ReadonlySet<string
   return new Set(foreign.map(({ identity }) => headerOf(identity)));
 }
 
-/** One virtual server of the table, with its real servers as the table writes them. */
+/** One virtual server of the table. */
 interface Block {
   readonly scheduler: string;
   /** Whether it is in one-packet mode, which none of ours is. */
@@ -50,36 +53,40 @@ interface Block {
   /** Of affinity, in ticks of the kernel's clock; null without. */
   readonly ticks: number | null;
   readonly netmask: string;
-  /** `0A01FA09:192B Masq 1` */
-  readonly realServers: string[];
+  /** Where the lines of its real servers begin and end in the text. */
+  readonly start: number;
+  end: number;
 }
 
 const SERVER = /^(TCP|UDP|SCTP|FWM) {2}(\S+) (\S+) (ops )? ?(?:persistent (\d+) (\S+))?/;
-const REAL_SERVER = /^ {2}-> (\S+) +(\S+) +(-?\d+)/;
+const SPACE = 32;
 
 /** By header; firewall marks of both families have the same. */
 function parseTable(text: string): Map<string, Block[]> {
   const table = new Map<string, Block[]>();
   let block: Block | undefined;
-  for (const line of text.split('\n')) {
-    if (line.startsWith('  ->')) {
-      const [, endpoint, forwarding, weight] = REAL_SERVER.exec(line) ?? [];
-      if (endpoint !== 'RemoteAddress:Port') block?.realServers.push(`${endpoint} ${forwarding} ${weight}`);
-      continue;
-    }
-    const [, protocol, endpoint, scheduler = '', onePacket, ticks, netmask = ''] = SERVER.exec(line) ?? [];
-    if (protocol === undefined) continue;
-    block = {
-      scheduler,
-      isOnePacket: onePacket !== undefined,
-      ticks: ticks === undefined ? null : Number(ticks),
-      netmask,
-      realServers: [],
-    };
-    const header = `${protocol} ${endpoint}`;
-    const blocks = table.get(header);
-    if (blocks) blocks.push(block);
-    else table.set(header, [block]);
+  for (let start = 0; start < text.length; ) {
+    const newline = text.indexOf('\n', start);
+    const end = newline < 0 ? text.length : newline + 1;
+    if (text.charCodeAt(start) !== SPACE) {
+      const [, protocol, endpoint, scheduler = '', onePacket, ticks, netmask = ''] =
+        SERVER.exec(text.slice(start, end)) ?? [];
+      if (protocol !== undefined) {
+        block = {
+          scheduler,
+          isOnePacket: onePacket !== undefined,
+          ticks: ticks === undefined ? null : Number(ticks),
+          netmask,
+          start: end,
+          end,
+        };
+        const header = `${protocol} ${endpoint}`;
+        const blocks = table.get(header);
+        if (blocks) blocks.push(block);
+        else table.set(header, [block]);
+      }
+    } else if (block) block.end = end;
+    start = end;
   }
   return table;
 }
@@ -101,30 +108,59 @@ const HZ = [100, 250, 300, 1000, 24, 48, 128, 256, 512, 1024, 1200];
 
 const SINGLE_ADDRESS = { IPv4: 'FFFFFFFF', IPv6: '80000000' } as const;
 
-/** @param draining real servers that may be there although they are not wanted */
-function isAsRow(
-  block: Block,
-  { identity, config, realServers }: VirtualServerRow,
-  ticks: Ticks,
-  draining: ReadonlySet<string> | undefined,
-): boolean {
+function isAsConfig(block: Block, { identity, config }: VirtualServerRow, ticks: Ticks): boolean {
   const { scheduler, flags, persistenceTimeoutSeconds, netmask, persistenceEngine } = config;
   // Not to be told from this text: a whole look does.
   if (flags !== 0 || netmask !== null || persistenceEngine !== null) return false;
   if (block.scheduler !== scheduler || block.isOnePacket) return false;
   if (!ticks.equal(block.ticks, persistenceTimeoutSeconds)) return false;
-  if (block.ticks !== null && block.netmask !== SINGLE_ADDRESS[familyOfIdentity(identity)]) return false;
-  const expected = new Set<string>();
-  for (const { config: real } of realServers.values()) {
-    if (real.forwarding !== 'masquerade') return false;
-    expected.add(`${endpointText(real.address, real.port)} Masq ${real.weight}`);
+  return block.ticks === null || block.netmask === SINGLE_ADDRESS[familyOfIdentity(identity)];
+}
+
+/** @param draining real servers that may be there although they are not wanted */
+function hasRealServers(
+  text: string,
+  { start, end }: Block,
+  row: VirtualServerRow,
+  draining: ReadonlySet<string> | undefined,
+): boolean {
+  const wanted = wantedDigest(row);
+  if (!wanted) return false;
+  const found = new LinesDigest();
+  for (let line = start; line < end; line = text.indexOf('\n', line) + 1) {
+    if (!draining || !isDrainingOnly(text.slice(line, end), row, draining)) found.add(text, line);
   }
-  let found = 0;
-  for (const realServer of block.realServers) {
-    if (expected.has(realServer)) found++;
-    else if (!draining?.has(realServer)) return false;
-  }
-  return found === expected.size;
+  return found.equals(wanted);
+}
+
+const REAL_SERVER = /^ {2}-> (\S+) +(\S+) +(-?\d+)/;
+
+function isDrainingOnly(line: string, row: VirtualServerRow, draining: ReadonlySet<string>): boolean {
+  const [, endpoint, forwarding, weight] = REAL_SERVER.exec(line) ?? [];
+  const realServer = `${endpoint} ${forwarding} ${weight}`;
+  return draining.has(realServer) && !realServersOf(row).includes(realServer);
+}
+
+/** As the table writes them. */
+function realServersOf({ realServers }: VirtualServerRow): readonly string[] {
+  return Array.from(
+    realServers.values(),
+    ({ config: { address, port, weight } }) => `${endpointText(address, port)} Masq ${weight}`,
+  );
+}
+
+/** Rows keep their identity while nothing in them changes. */
+const digests = new WeakMap<VirtualServerRow, LinesDigest>();
+
+/** @returns undefined where the text can't tell whether all is as wanted */
+function wantedDigest(row: VirtualServerRow): LinesDigest | undefined {
+  const known = digests.get(row);
+  if (known) return known;
+  for (const { config } of row.realServers.values()) if (config.forwarding !== 'masquerade') return undefined;
+  const digest = new LinesDigest();
+  for (const realServer of realServersOf(row)) digest.add(`  -> ${realServer} `, 0);
+  digests.set(row, digest);
+  return digest;
 }
 
 function familyOfIdentity(identity: VirtualServerIdentity) {
@@ -156,13 +192,13 @@ function headerOf(identity: VirtualServerIdentity): string {
 
 /** `0A600001:01BB` or `[fd00:0096:0000:0000:0000:0000:0000:0007]:01BB`. */
 function endpointText(address: IpAddress, port: number): string {
-  const bytes = addressBytes(address);
+  if (familyOf(address) === 'IPv4') return `${hex(ipv4Number(address), 8)}:${hex(port, 4)}`;
   let text = '';
-  for (const [i, byte] of bytes.entries()) {
-    if (bytes.length === 16 && i > 0 && i % 2 === 0) text += ':';
+  for (const [i, byte] of addressBytes(address).entries()) {
+    if (i > 0 && i % 2 === 0) text += ':';
     text += HEX_BYTES[byte];
   }
-  return bytes.length === 4 ? `${text.toUpperCase()}:${hex(port, 4)}` : `[${text}]:${hex(port, 4)}`;
+  return `[${text}]:${hex(port, 4)}`;
 }
 
 const HEX_BYTES = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'));

@@ -230,8 +230,16 @@ function refusals(desired: DesiredState, detection: PodDetection): readonly Reje
   return [{ subject: 'externalTrafficPolicy Local', reason }];
 }
 
-/** The chains that {@link ruleset} gives, as rows. */
+/** The chains that {@link ruleset} gives, as rows; the same again for the same options, as in sync after sync. */
 export function chainRows(options: RulesetOptions): NftablesRows['chains'] {
+  const text = JSON.stringify(options);
+  if (lastChains?.of !== text) lastChains = { of: text, chains: renderedChains(options) };
+  return lastChains.chains;
+}
+
+let lastChains: { readonly of: string; readonly chains: NftablesRows['chains'] } | undefined;
+
+function renderedChains(options: RulesetOptions): NftablesRows['chains'] {
   return new Map(
     ruleset(options).map(({ name, hook, rules }) => [
       name,
