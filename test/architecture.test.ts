@@ -55,7 +55,7 @@ const RULES: readonly { readonly of: RegExp; readonly may: RegExp; readonly pack
   {
     of: /^src\/dataplane\/addresses\//,
     may: /^src\/(model|snapshot)\/|^src\/dataplane\/(addresses\/.*|[^/]+\.ts)$/,
-    packages: /^(valibot|netlink|node:.*)$/,
+    packages: /^(valibot|netlink(\/.*)?|node:.*)$/,
   },
   {
     of: /^src\/dataplane\/ipvs\//,

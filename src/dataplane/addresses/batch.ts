@@ -1,4 +1,5 @@
 import type * as Netlink from 'netlink';
+import type { NetlinkPackage } from './package-client.ts';
 
 /** A socket that can send many messages as one datagram, which takes one system call. */
 export interface BatchSocket extends Netlink.RawNetlinkSocket {
@@ -11,7 +12,7 @@ export interface BatchSocket extends Netlink.RawNetlinkSocket {
 }
 
 /** Opens a socket for rtnetlink. The package is an argument, so that only the client loads it. */
-export function openBatchSocket({ RawNetlinkSocket, Protocol, pad }: typeof Netlink): BatchSocket {
+export function openBatchSocket({ RawNetlinkSocket, Protocol, pad }: NetlinkPackage): BatchSocket {
   class Socket extends RawNetlinkSocket implements BatchSocket {
     #messages: Uint8Array[] | undefined;
 

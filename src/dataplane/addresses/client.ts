@@ -11,6 +11,7 @@ import {
   type LinkKernel,
   MAX_CHANGES,
 } from './kernel.ts';
+import { loadNetlinkPackage } from './package-client.ts';
 import { type RtnetlinkCodec, type RtnetlinkRequest, rtnetlinkCodec } from './wire.ts';
 
 /** The channel to the kernel broke, or the kernel refused to be read. Nothing is known of the requests in flight. */
@@ -172,7 +173,7 @@ class RtnetlinkClient implements HostLinkKernel {
   }
 
   async #connect(): Promise<Channel> {
-    const netlink = await import('netlink');
+    const netlink = await loadNetlinkPackage();
     const raw = openBatchSocket(netlink);
     const socket = new netlink.NetlinkSocket(raw);
     socket.setRecvBufferSize(RECEIVE_BUFFER_BYTES);

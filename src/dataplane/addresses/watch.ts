@@ -1,6 +1,7 @@
 import type { IpAddress } from '../../model/address.ts';
 import type { LinkKernel } from './kernel.ts';
 import { indexAfter, type LinkNews, newsOf, type OurLink } from './notices.ts';
+import { loadNetlinkPackage } from './package-client.ts';
 import { noticesIn } from './wire.ts';
 
 /** The multicast groups whose notices are read here. @see include/uapi/linux/rtnetlink.h RTNLGRP_* */
@@ -28,7 +29,7 @@ export async function* watchLinks(
   wanted: () => ReadonlySet<IpAddress>,
 ): AsyncGenerator<LinkNews> {
   // Loaded here, as by the client: whoever never watches pays nothing.
-  const netlink = await import('netlink');
+  const netlink = await loadNetlinkPackage();
   let index = (await kernel.link(name))?.index;
   for (let told = await source.next(); told !== undefined; told = await source.next()) {
     if (!('bytes' in told)) {

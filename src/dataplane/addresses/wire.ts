@@ -4,6 +4,7 @@ import { unreachable } from '../../model/brand.ts';
 import { formatCidr, hostPrefixLength, parseCidr } from '../../model/cidr.ts';
 import type { KernelAddress, KernelLink, KernelRoute, LinkChange } from './kernel.ts';
 import type { LinkNotice } from './notices.ts';
+import type { NetlinkPackage } from './package-client.ts';
 
 /** A request without its netlink header. */
 export interface RtnetlinkRequest {
@@ -33,7 +34,7 @@ const IFLA_INFO_KIND = 1;
  * Requests and rows in terms of the package's message formats. The package is an argument, so that only the client
  * loads it.
  */
-export function rtnetlinkCodec(netlink: typeof Netlink) {
+export function rtnetlinkCodec(netlink: NetlinkPackage) {
   return { ...readRequests(netlink), changeRequest: changeRequests(netlink), ...parsers(netlink) };
 }
 
@@ -41,7 +42,7 @@ export function rtnetlinkCodec(netlink: typeof Netlink) {
  * The notices in a datagram of the multicast groups; what is none of them is passed over.
  * @throws Error if a message is cut short
  */
-export function noticesIn(netlink: typeof Netlink, datagram: Uint8Array): readonly LinkNotice[] {
+export function noticesIn(netlink: NetlinkPackage, datagram: Uint8Array): readonly LinkNotice[] {
   const { parseLink, parseAddress } = parsers(netlink);
   const { MessageType } = netlink.rt;
   const bytes = Buffer.from(datagram.buffer, datagram.byteOffset, datagram.byteLength);
@@ -58,7 +59,7 @@ export function noticesIn(netlink: typeof Netlink, datagram: Uint8Array): readon
   });
 }
 
-function readRequests(netlink: typeof Netlink) {
+function readRequests(netlink: NetlinkPackage) {
   const { rt, AttrStream, FlagsGet } = netlink;
   const { MessageType } = rt;
   const { linkRequest } = requestsAbout(netlink);
@@ -78,7 +79,7 @@ function readRequests(netlink: typeof Netlink) {
   };
 }
 
-function changeRequests(netlink: typeof Netlink): (change: LinkChange) => RtnetlinkRequest {
+function changeRequests(netlink: NetlinkPackage): (change: LinkChange) => RtnetlinkRequest {
   const { FlagsNew } = netlink;
   const { MessageType } = netlink.rt;
   const { linkRequest, addDummy, addressRequest, routeRequest } = requestsAbout(netlink);
@@ -112,7 +113,7 @@ function changeRequests(netlink: typeof Netlink): (change: LinkChange) => Rtnetl
   };
 }
 
-function requestsAbout({ rt, AttrStream, putString }: typeof Netlink) {
+function requestsAbout({ rt, AttrStream, putString }: NetlinkPackage) {
   const linkRequest = (type: number, flags: number, message: Omit<Netlink.rt.LinkMessage, 'kind'>) => {
     const out = new AttrStream();
     rt.formatLinkMessage({ kind: 'link', ...message }, out);
@@ -158,7 +159,7 @@ function requestsAbout({ rt, AttrStream, putString }: typeof Netlink) {
   return { linkRequest, addDummy, addressRequest, routeRequest };
 }
 
-function parsers({ rt, parseAttributes }: typeof Netlink) {
+function parsers({ rt, parseAttributes }: NetlinkPackage) {
   return {
     parseLink: (body: Buffer): KernelLink | undefined => {
       const { data, attrs } = rt.parseLinkMessage(body);

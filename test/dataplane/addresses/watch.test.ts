@@ -1,10 +1,11 @@
-import * as netlink from 'netlink';
 import { describe, expect, test } from 'vitest';
+import { loadNetlinkPackage } from '../../../src/dataplane/addresses/package-client.ts';
 import { watchLinks } from '../../../src/dataplane/addresses/watch.ts';
 import { rtnetlinkCodec } from '../../../src/dataplane/addresses/wire.ts';
 import { FakeLinkKernel } from '../../fakes/link-kernel.ts';
 import { ip, LINK } from './fixtures.ts';
 
+const netlink = await loadNetlinkPackage();
 const { NEWADDR, DELADDR } = netlink.rt.MessageType;
 
 /** A notice has the body of the request that brings it about. */
