@@ -69,7 +69,7 @@ async function openNode(config: Config, access: 'read' | 'write'): Promise<NodeA
   const ledger = openLedgerStore(config.stateDirectory);
   const kernel = new NetlinkIpvsKernel(client, missingSchedulers());
   const flows = new NetlinkFlowKernel(tracking);
-  const sockets = resources.use(await NodeSockets.open(config.socketLoadBalancer, loadSocketBindings));
+  const sockets = resources.use(await NodeSockets.open(config.socketLoadBalancer, access, loadSocketBindings));
   const outside = { kernel, flows, links, nftables, ledger, nowMs: Date.now };
   let wired = wire(config, outside, sockets);
   // A process that makes no further sync leaves nothing over.

@@ -1,4 +1,4 @@
-import { existsSync, readlinkSync } from 'node:fs';
+import { existsSync, mkdirSync, readlinkSync } from 'node:fs';
 import { type BoundObject, type BpfModules, socketPrograms } from './dataplane/socklb/bindings.ts';
 import { BpfSocklbKernel } from './dataplane/socklb/client.ts';
 import type { SocketEnding } from './dataplane/socklb/kernel.ts';
@@ -33,6 +33,8 @@ export interface SocketBindings extends BpfModules, EndingBindings {
   readSocklbObject(build: 'socklb' | 'socklb-no-retval'): BoundObject;
   findCgroup2Mounts(): readonly CgroupMount[];
   probeBpffs(path: string): Ability;
+  mountFileSystem(type: 'bpf' | 'cgroup2', path: string): void;
+  unmountFileSystem(path: string): void;
   probeBpf(): Ability;
   probeSockAddrPrograms(): Ability;
   probeSocketStorage(): Ability;
@@ -51,19 +53,25 @@ type Load = () => Promise<SocketBindings>;
 /** The socket balancer of this node, or the reason why there is none. */
 export class NodeSockets implements Disposable {
   readonly #load: Load;
+  readonly #access: 'read' | 'write';
   #settings: SocketSettings;
   #choice: SocketChoice;
   #kernel: BpfSocklbKernel | undefined;
 
-  private constructor(load: Load, settings: SocketSettings, choice: SocketChoice) {
+  private constructor(load: Load, access: 'read' | 'write', settings: SocketSettings, choice: SocketChoice) {
     this.#load = load;
+    this.#access = access;
     this.#settings = settings;
     this.#choice = choice;
   }
 
-  /** Never fails for what is missing: it is told by {@link state}. */
-  static async open(settings: SocketSettings, load: Load): Promise<NodeSockets> {
-    const sockets = new NodeSockets(load, settings, { outcome: 'unasked', reason: 'nobody has asked yet' });
+  /**
+   * Never fails for what is missing: it is told by {@link state}.
+   * @param access with `write`, file systems that are missing are mounted
+   */
+  static async open(settings: SocketSettings, access: 'read' | 'write', load: Load): Promise<NodeSockets> {
+    const nobody: SocketChoice = { outcome: 'unasked', reason: 'nobody has asked yet' };
+    const sockets = new NodeSockets(load, access, settings, nobody);
     await sockets.configure(settings);
     return sockets;
   }
@@ -85,6 +93,7 @@ export class NodeSockets implements Disposable {
     const reason = whyUnasked(settings, HERE);
     // Most who have nothing to do with it are told so without the bindings.
     const bindings = reason === undefined ? await this.#load() : undefined;
+    if (bindings && this.#access === 'write' && settings.mode !== 'off') mountMissing(bindings, settings);
     this.#choice = bindings
       ? choosePlace(settings, surroundings(bindings))
       : { outcome: 'unasked', reason: reason ?? '' };
@@ -121,6 +130,32 @@ export class NodeSockets implements Disposable {
       // Whoever asks for the status is to get it; a sync says what is wrong with the maps.
       return null;
     }
+  }
+}
+
+/** Where cgroup2 is mounted on a host whose cgroups are of version 1: programs need no more of it than its root. */
+export const OWN_CGROUP_MOUNT = '/run/svcplane/cgroup2';
+
+/** Mounts what nobody has mounted. Without CAP_SYS_ADMIN it goes on missing, and is told as that. */
+function mountMissing(bindings: SocketBindings, settings: SocketSettings): void {
+  if (bindings.probeBpffs(BPFFS).outcome === 'unsupported')
+    tryTo(() => bindings.mountFileSystem('bpf', BPFFS));
+  if (settings.cgroup !== '' || bindings.findCgroup2Mounts().length > 0) return;
+  tryTo(() => {
+    mkdirSync(OWN_CGROUP_MOUNT, { recursive: true });
+    bindings.mountFileSystem('cgroup2', OWN_CGROUP_MOUNT);
+    // In a cgroup namespace it shows no more than that.
+    if (findCgroup(settings, bindings.findCgroup2Mounts()).outcome !== 'supported') {
+      bindings.unmountFileSystem(OWN_CGROUP_MOUNT);
+    }
+  });
+}
+
+function tryTo(act: () => void): void {
+  try {
+    act();
+  } catch {
+    // choosePlace() looks at what there is, and names what is missing and how to get it.
   }
 }
 

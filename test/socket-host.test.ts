@@ -25,6 +25,8 @@ function bindings(change: Partial<SocketBindings> = {}): SocketBindings {
     ...diagnosis,
     findCgroup2Mounts: () => [{ path: '/sys/fs/cgroup', isHostRoot: true, isHandedIn: false }],
     probeBpffs: () => SUPPORTED,
+    mountFileSystem: (type, path) => expect.fail(`mount ${type} ${path}`),
+    unmountFileSystem: (path) => expect.fail(`umount ${path}`),
     probeBpf: () => SUPPORTED,
     probeSockAddrPrograms: () => SUPPORTED,
     probeSocketStorage: () => SUPPORTED,
@@ -47,7 +49,7 @@ const STAYS = {
 };
 
 it('NodeSockets is there where the machine can do it, whatever becomes of the mode', async () => {
-  using sockets = await NodeSockets.open(ON, async () => bindings());
+  using sockets = await NodeSockets.open(ON, 'write', async () => bindings());
   expect(sockets.state()).toMatchObject({ outcome: 'used', cgroup: '/sys/fs/cgroup', reason: null });
   const { kernel } = sockets;
   expect(kernel).toBeDefined();
@@ -57,7 +59,7 @@ it('NodeSockets is there where the machine can do it, whatever becomes of the mo
 
 it('NodeSockets goes on without, says why, and looks again when the mode changes', async () => {
   let change: Partial<SocketBindings> = { probeBpf: () => LACKS };
-  using sockets = await NodeSockets.open(ON, async () => bindings(change));
+  using sockets = await NodeSockets.open(ON, 'write', async () => bindings(change));
   expect(sockets.kernel).toBeUndefined();
   expect(sockets.refusal).toMatch(
     /mode is on, but .*the process lacks CAP_BPF: run as root, or grant CAP_BPF/,
@@ -77,10 +79,31 @@ it('NodeSockets names the programs of others that stand alone, by number', async
       flags: 2,
       ids: [3],
     };
-  using sockets = await NodeSockets.open(ON, async () => bindings({ queryPrograms }));
+  using sockets = await NodeSockets.open(ON, 'write', async () => bindings({ queryPrograms }));
   expect(sockets.refusal).toMatch(
     /stand alone on \/sys\/fs\/cgroup: program 7 at connect4; program 8, 9 at sendmsg4/,
   );
+});
+
+it('NodeSockets mounts the bpffs that is missing, unless it is only to look', async () => {
+  const mounted: string[] = [];
+  const probeBpffs = () =>
+    mounted.length > 0 ? SUPPORTED : ({ outcome: 'unsupported', reason: '' } as const);
+  const mountFileSystem = (type: string, path: string) => void mounted.push(`${type} ${path}`);
+  const load = async () => bindings({ probeBpffs, mountFileSystem });
+  using looking = await NodeSockets.open(ON, 'read', load);
+  expect([looking.state().outcome, mounted]).toEqual(['refused', []]);
+  using sockets = await NodeSockets.open(ON, 'write', load);
+  expect([sockets.state().outcome, mounted]).toEqual(['used', ['bpf /sys/fs/bpf']]);
+});
+
+it('NodeSockets says what is missing where it may not mount it', async () => {
+  const probeBpffs = () => ({ outcome: 'unsupported', reason: 'it is no bpffs' }) as const;
+  const mountFileSystem = () => {
+    throw new Error('mount: EPERM');
+  };
+  using sockets = await NodeSockets.open(ON, 'write', async () => bindings({ probeBpffs, mountFileSystem }));
+  expect(sockets.refusal).toMatch(/it is no bpffs: mount -t bpf bpf \/sys\/fs\/bpf/);
 });
 
 it('inspectSockets() names each ability, with its fix, and what is missing beside the rest', async () => {

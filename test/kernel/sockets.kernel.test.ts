@@ -143,6 +143,27 @@ describeWithIpvs('svcplane run with sockets at the root of all cgroups', () => {
       expect(tracked(`${VIP}:80`)).toBe(1);
     });
 
+    it('mounts the bpffs that is missing, where it is to change something', () => {
+      // Elsewhere, for here the daemon has the lock. What is pinned goes with the mount.
+      const hidden = (verb: string) =>
+        run([
+          'nsenter',
+          `--net=/run/netns/${away.name}`,
+          'unshare',
+          '--mount',
+          'sh',
+          '-c',
+          'umount /sys/fs/bpf && { "$@" 2>&1 || true; } && stat -f -c %T /sys/fs/bpf',
+          'sh',
+          'scripts/svcplane',
+          verb,
+          ...['--config', join(host.directory, 'run.yaml'), '-f', join(host.directory, 'all.json')],
+          ...['--state-directory', join(host.directory, 'elsewhere')],
+        ]);
+      expect(hidden('plan')).toMatch(/all sockets are left to IPVS: .*bpffs[^]*\nsysfs\n$/);
+      expect(hidden('apply')).toMatch(/bpf_fs\n$/);
+    });
+
     it('lets a resolver with one connected socket go on when its endpoint dies', async () => {
       const servers = new Map(PODS.map((pod) => [pod, server('UDP', pod)]));
       const connected = () => {
