@@ -29,6 +29,9 @@ import {
   fromSnapshot as socketsFromSnapshot,
   toSnapshot as socketsToSnapshot,
 } from './dataplane/socklb/snapshot.ts';
+import { type VrrpDataplane, vrrpDataplane } from './dataplane/vrrp/index.ts';
+import type { Keepalived } from './dataplane/vrrp/kernel.ts';
+import { fromSnapshot as vrrpFromSnapshot, toSnapshot as vrrpToSnapshot } from './dataplane/vrrp/snapshot.ts';
 import type { DesiredState } from './model/desired-state.ts';
 import { compareRejected } from './model/rejected.ts';
 import type { Snapshot } from './snapshot/snapshot.ts';
@@ -44,12 +47,16 @@ export interface Resources extends IpvsResources {
   readonly sockets?: SocklbKernel | undefined;
   /** Why there are none although they are wanted. */
   readonly socketRefusal?: string | undefined;
+  /** Without it no address is announced. */
+  readonly keepalived?: (directory: string, program: string) => Keepalived;
 }
 
 export interface Dataplanes {
   readonly nftables: Dataplane<NftablesRows, NftablesOp>;
   readonly ipvs: Dataplane<IpvsRows, IpvsOp>;
   readonly addresses: Dataplane<AddressRows, AddressOp>;
+  /** undefined where announcing addresses is left to others. */
+  readonly vrrp: VrrpDataplane | undefined;
   /** undefined where sockets are left alone. */
   readonly socklb: SocklbDataplane | undefined;
   /** The same, in make order. */
@@ -65,20 +72,41 @@ export function assembleDataplanes(config: Config, resources: Resources): Datapl
     { ...config, table: config.nftablesTable },
   );
   const ipvs = createIpvsDataplane(resources, { ...config, ipv6: true, defaultScheduler: config.scheduler });
-  const addresses = addressesDataplane(resources.links, resources.ledger, config);
+  const addresses = addressesDataplane(resources.links, resources.ledger, {
+    ...config,
+    announcingLink: config.vrrp.mode === 'off' ? null : config.vrrp.interface,
+  });
+  const vrrp =
+    resources.keepalived &&
+    vrrpDataplane(resources.keepalived(config.vrrp.directory, config.vrrp.program), config.vrrp);
   const { sockets, socketRefusal } = resources;
   const socklb = sockets && socketDataplane(config, sockets, resources.nowMs);
   const absent = socketRefusal === undefined ? undefined : createAbsentSocklb(socketRefusal);
   const last = [...(socklb ? [stageOf(socklb)] : []), ...(absent ? [stageOf(absent)] : [])];
   const lastScoped = [...(socklb ? [scopedStageOf(socklb)] : []), ...(absent ? [scopedStageOf(absent)] : [])];
-  // Rules before servers, servers before their address is local; sockets last, for they go past all of it.
+  // Rules before servers, servers before their address is local, and that before it is announced; sockets last, for they
+  // go past all of it.
+  const announcing = vrrp ? [vrrp] : [];
   return {
     nftables,
     ipvs,
     addresses,
+    vrrp,
     socklb,
-    stages: [stageOf(nftables), stageOf(ipvs), stageOf(addresses), ...last],
-    scopedStages: [scopedStageOf(nftables), scopedStageOf(ipvs), scopedStageOf(addresses), ...lastScoped],
+    stages: [
+      stageOf(nftables),
+      stageOf(ipvs),
+      stageOf(addresses),
+      ...announcing.map((one) => stageOf(one)),
+      ...last,
+    ],
+    scopedStages: [
+      scopedStageOf(nftables),
+      scopedStageOf(ipvs),
+      scopedStageOf(addresses),
+      ...announcing.map((one) => scopedStageOf(one)),
+      ...lastScoped,
+    ],
   };
 }
 
@@ -98,7 +126,8 @@ export function assembleUnconnected(config: Config, links: LinkKernel, nowMs: ()
   const ledger: LedgerAccess = { read: () => EMPTY_LEDGER, update: () => undefined, check: () => undefined };
   const isWanted = ['on', 'hostOnly'].includes(config.socketLoadBalancer.mode);
   const sockets = isWanted ? NO_SOCKETS : undefined;
-  return assembleDataplanes(config, { kernel, links, nftables, ledger, sockets, nowMs });
+  const keepalived = () => NO_KEEPALIVED;
+  return assembleDataplanes(config, { kernel, links, nftables, ledger, sockets, keepalived, nowMs });
 }
 
 const NO_SOCKETS: SocklbKernel = {
@@ -115,6 +144,17 @@ const NO_SOCKETS: SocklbKernel = {
   setTable: noKernel,
   deleteTable: noKernel,
   statistics: noKernel,
+};
+
+const NO_KEEPALIVED: Keepalived = {
+  files: noKernel,
+  write: noKernel,
+  remove: noKernel,
+  isRunning: noKernel,
+  states: () => new Map(),
+  complaint: noKernel,
+  load: noKernel,
+  stop: noKernel,
 };
 
 function noKernel(): never {
@@ -135,7 +175,7 @@ export function countSocketFrontends(
 
 /** What `snapshot` records as the state of every dataplane; it records no sysctls, which count as right. */
 export function recordedStates(
-  { nftables, ipvs, addresses, socklb }: Dataplanes,
+  { nftables, ipvs, addresses, vrrp, socklb }: Dataplanes,
   snapshot: Snapshot,
   desired: DesiredState,
   nowMs: number,
@@ -144,18 +184,20 @@ export function recordedStates(
     stageState(nftables, nftablesFromSnapshot(snapshot, nftables.project(desired).rows)),
     stageState(ipvs, rowsFromSnapshot(snapshot.virtualServers, nowMs)),
     stageState(addresses, addressesFromSnapshot(snapshot, addresses.project(desired).rows)),
+    ...(vrrp ? [stageState(vrrp, vrrpFromSnapshot(snapshot, vrrp.project(desired).rows))] : []),
     ...(socklb ? [stageState(socklb, socketsFromSnapshot(snapshot, socklb.project(desired).rows))] : []),
   ];
 }
 
 /** The rows that `desired` means to the dataplanes; `rejected` has what they refuse. */
 export function projectSnapshot(
-  { nftables, ipvs, addresses, socklb }: Dataplanes,
+  { nftables, ipvs, addresses, vrrp, socklb }: Dataplanes,
   desired: DesiredState,
 ): Snapshot {
   const rules = nftables.project(desired);
   const servers = ipvs.project(desired);
   const bound = addresses.project(desired);
+  const announced = vrrp?.project(desired);
   const sockets = socklb?.project(desired);
   return {
     version: 1,
@@ -164,9 +206,10 @@ export function projectSnapshot(
     virtualServers: snapshotVirtualServers(servers.rows, 'desired'),
     ...nftablesToSnapshot(rules.rows),
     ...(sockets && socketsToSnapshot(sockets.rows)),
-    rejected: [...rules.refused, ...servers.refused, ...bound.refused, ...(sockets?.refused ?? [])].sort(
-      compareRejected,
-    ),
+    ...(announced && vrrpToSnapshot(announced.rows)),
+    rejected: [rules, servers, bound, announced, sockets]
+      .flatMap((projection) => projection?.refused ?? [])
+      .sort(compareRejected),
   };
 }
 
@@ -183,13 +226,14 @@ export function traceRows({ nftables, ipvs, addresses }: Dataplanes, config: Con
 
 /** What the kernel has. */
 export async function observeSnapshot(
-  { nftables, ipvs, addresses, socklb }: Dataplanes,
+  { nftables, ipvs, addresses, vrrp, socklb }: Dataplanes,
   node: string,
   signal: AbortSignal,
 ): Promise<Snapshot> {
   const rules = await nftables.observe(signal);
   const servers = await ipvs.observe(signal);
   const bound = await addresses.observe(signal);
+  const announced = await vrrp?.observe(signal);
   const sockets = await socklb?.observe(signal);
   return {
     version: 1,
@@ -198,6 +242,7 @@ export async function observeSnapshot(
     virtualServers: snapshotVirtualServers(servers, 'observed'),
     ...nftablesToSnapshot(rules),
     ...(sockets && socketsToSnapshot(sockets)),
+    ...(announced && vrrpToSnapshot(announced)),
     rejected: [],
   };
 }

@@ -17,6 +17,7 @@ import {
   share,
   tableName,
 } from './config-values.ts';
+import { vrrp } from './config-vrrp.ts';
 import { suggestion } from './model/suggestion.ts';
 
 /** The configuration file; each default with its unit and reason. */
@@ -69,6 +70,8 @@ const schema = v.strictObject({
     }),
     {},
   ),
+  /** Announcing addresses of load balancers from one node at a time. */
+  vrrp: v.optional(vrrp, {}),
   /** Of `lb-controller` alone. */
   loadBalancer: v.optional(loadBalancer, {}),
   /** Twice the default grace period of a pod: its connections end with the pod, so waiting longer is in vain. */

@@ -26,10 +26,12 @@ import { NetlinkFlowKernel } from './dataplane/ipvs/flow-client.ts';
 import { readSysctlFile } from './dataplane/ipvs/observe.ts';
 import { readTraffic } from './dataplane/ipvs/statistics.ts';
 import { IPV6_SYSCTLS, SYSCTLS } from './dataplane/ipvs/sysctls.ts';
-import { disowned, type Ledger } from './dataplane/ledger.ts';
+import { disowned, entryCounts } from './dataplane/ledger.ts';
 import { lockNode, openLedgerStore } from './dataplane/ledger-store.ts';
 import { LibraryNftablesKernel } from './dataplane/nftables/client.ts';
 import { forwardDrops } from './dataplane/nftables/forward-policy.ts';
+import { announcementWords } from './dataplane/vrrp/announcements.ts';
+import { KeepalivedClient } from './dataplane/vrrp/client.ts';
 import {
   directoryAbility,
   missingModules,
@@ -69,8 +71,11 @@ async function openNode(config: Config, access: 'read' | 'write'): Promise<NodeA
   const ledger = openLedgerStore(config.stateDirectory);
   const kernel = new NetlinkIpvsKernel(client, missingSchedulers());
   const flows = new NetlinkFlowKernel(tracking);
-  const sockets = resources.use(await NodeSockets.open(config.socketLoadBalancer, access, loadSocketBindings));
-  const outside = { kernel, flows, links, nftables, ledger, nowMs: Date.now };
+  const sockets = resources.use(
+    await NodeSockets.open(config.socketLoadBalancer, access, loadSocketBindings),
+  );
+  const keepalived = (directory: string, program: string) => new KeepalivedClient(directory, program);
+  const outside = { kernel, flows, links, nftables, ledger, keepalived, nowMs: Date.now };
   let wired = wire(config, outside, sockets);
   // A process that makes no further sync leaves nothing over.
   if (access === 'write') resources.defer(() => wired.dataplanes.socklb?.finish(interrupted.signal));
@@ -87,6 +92,7 @@ async function openNode(config: Config, access: 'read' | 'write'): Promise<NodeA
       wired = wire(changed, outside, sockets);
     },
     sockets: (desired) => ({ ...sockets.state(), ...countSocketFrontends(wired.dataplanes, desired) }),
+    announcements: (desired) => (desired ? (wired.dataplanes.vrrp?.announcements(desired) ?? []) : []),
     notes: ledger.notes,
     hostAddresses: async (signal) => nodeAddressesOf(await wired.dataplanes.addresses.observe(signal)),
     snapshot: (node, signal) => observeSnapshot(wired.dataplanes, node, signal),
@@ -97,7 +103,7 @@ async function openNode(config: Config, access: 'read' | 'write'): Promise<NodeA
     },
     deletedFlows: () => flows.deleted,
     watchLinks: (wanted, signal) => watchNode(config, wanted, signal),
-    ledgerCounts: () => ledgerCounts(ledger.read()),
+    ledgerCounts: () => entryCounts(ledger.read()),
     disown: (keep) => ledger.update((entries) => disowned(entries, keep)),
     drainCheckMs: () =>
       earlier(
@@ -151,15 +157,6 @@ async function* watchNode(
   using _ = { [Symbol.dispose]: () => signal.removeEventListener('abort', stop) };
   yield 'listening';
   yield* watchLinks(notices, links, config.interface, wanted);
-}
-
-function ledgerCounts(ledger: Ledger): Readonly<Record<string, number>> {
-  return Object.fromEntries(
-    Object.entries(ledger).map(([kind, entries]: [string, { readonly size: number }]) => [
-      kind,
-      entries.size,
-    ]),
-  );
 }
 
 /** Known before a write would be refused for it, so that an idle apply stays without one. */
@@ -289,6 +286,7 @@ const context: CliContext = {
   recordedStates: (config, snapshot, desired) =>
     recordedStates(unconnected(config), snapshot, desired, Date.now()),
   projectSnapshot: (config, desired) => projectSnapshot(unconnected(config), desired),
+  announcementWords: (config, desired, address) => announcementWords(desired, config.vrrp, address),
   traceRows: (config, desired) => traceRows(unconnected(config), config, desired),
   inspectHost,
 };

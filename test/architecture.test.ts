@@ -24,8 +24,8 @@ const RULES: readonly { readonly of: RegExp; readonly may: RegExp; readonly pack
   { of: /^src\/host\.ts$/, may: /^src\/cli\/finding\.ts$/, packages: /^node:(fs|fs\/promises|os|path)$/ },
   { of: /^src\/model\//, may: /^src\/model\//, packages: /^$/ },
   {
-    of: /^src\/config(-values|-load-balancer)?\.ts$/,
-    may: /^src\/(model\/|config-(values|load-balancer)\.ts$|load-balancer\/pools\.ts$)/,
+    of: /^src\/config(-values|-load-balancer|-vrrp)?\.ts$/,
+    may: /^src\/(model\/|config-(values|load-balancer|vrrp)\.ts$|load-balancer\/pools\.ts$)/,
     packages: /^valibot$/,
   },
   { of: /^src\/netlink\//, may: /^src\/netlink\//, packages: /^node:(timers\/promises|os|util)$/ },
@@ -56,6 +56,11 @@ const RULES: readonly { readonly of: RegExp; readonly may: RegExp; readonly pack
     of: /^src\/dataplane\/addresses\//,
     may: /^src\/(model|snapshot)\/|^src\/dataplane\/(addresses\/.*|[^/]+\.ts)$/,
     packages: /^(valibot|netlink(\/.*)?|node:.*)$/,
+  },
+  {
+    of: /^src\/dataplane\/vrrp\//,
+    may: /^src\/(model|snapshot)\/|^src\/dataplane\/(vrrp\/.*|[^/]+\.ts)$/,
+    packages: /^(valibot|node:.*)$/,
   },
   {
     of: /^src\/dataplane\/ipvs\//,

@@ -67,6 +67,7 @@ async function openNode(config: Config): Promise<NodeAccess> {
     stages: dataplanes.stages,
     scopedStages: dataplanes.scopedStages,
     configure: unused,
+    announcements: () => [],
     sockets: () => NO_SOCKETS,
     traffic: unused,
     deletedFlows: () => ({ IPv4: 0, IPv6: 0 }),
@@ -130,6 +131,7 @@ const context: CliContext = {
   openLoadBalancer: unused,
   recordedStates: unused,
   projectSnapshot: unused,
+  announcementWords: unused,
   traceRows: unused,
   inspectHost: unused,
 };

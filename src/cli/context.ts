@@ -14,7 +14,7 @@ import type { Snapshot } from '../snapshot/snapshot.ts';
 import type { ProcessFigures } from '../status/host.ts';
 import type { HealthCheckPorts } from '../status/http.ts';
 import type { DaemonLog, LogLevel } from '../status/log.ts';
-import type { SocketRecord } from '../status/records.ts';
+import type { AnnouncementRecord, SocketRecord } from '../status/records.ts';
 import type { Routes, StatusServer } from '../status/status-http.ts';
 import type { TrafficRow } from '../status/traffic-metrics.ts';
 import type { ScopedStage } from '../sync/scoped-stage.ts';
@@ -68,6 +68,8 @@ export interface CliContext {
   projectSnapshot(config: Config, desired: DesiredState): Snapshot;
   /** The rows that `desired` means to the dataplanes, for following connections through them. */
   traceRows(config: Config, desired: DesiredState): TraceRows;
+  /** Who is to announce an address; empty where it is none of a load balancer, or nothing is announced. */
+  announcementWords(config: Config, desired: DesiredState, address: IpAddress): readonly string[];
   /** For `doctor`; never throws for what it finds. */
   inspectHost(config: Config): Promise<HostReport>;
 }
@@ -126,6 +128,8 @@ export interface NodeAccess extends AsyncDisposable {
   ): AsyncGenerator<'ours' | 'others' | 'listening'>;
   /** Wires the dataplanes anew; what was read of the kernel before is void. */
   configure(config: Config): Promise<void>;
+  /** Who answers for addresses of load balancers, where this node announces them. */
+  announcements(desired: DesiredState | undefined): readonly AnnouncementRecord[];
   /** What becomes of sockets. @param desired what is counted; undefined where nothing is wanted yet */
   sockets(desired: DesiredState | undefined): SocketRecord;
   /** The counters of all virtual servers, foreign ones too. */

@@ -59,15 +59,20 @@ async function explain(invocation: Invocation): Promise<ExitCode> {
   const [, name, port] = match;
   const key = `${textOption(given, 'namespace')}/${name}`;
   const { facts, derivation } = await loadDesired(context, config, []);
-  const text = explainService(key, port, facts, derivation);
+  const announced = ({ address }: VirtualServer) =>
+    context.announcementWords(config, derivation.desired, address);
+  const text = explainService(key, port, facts, derivation, announced);
   if (text === undefined) throw new UsageError(`Cannot explain ${key}: no Service of that name was read`);
   await context.out(text);
   return EXIT.done;
 }
 
+type WordsOf = (virtualServer: VirtualServer) => readonly string[];
+
 /**
  * Says what a Service means on this node.
  * @param port name or number of a Service port, undefined for all
+ * @param announced what is to be said of who announces the address of a virtual server
  * @returns undefined if there is no such Service, not even a rejected one
  */
 export function explainService(
@@ -75,6 +80,7 @@ export function explainService(
   port: string | undefined,
   facts: ClusterFacts,
   { desired, context }: Derivation,
+  announced: WordsOf = () => [],
 ): string | undefined {
   const service = facts.services.get(key);
   const subjects = [`Service ${key}`, ...(facts.slices.get(key) ?? []).map(({ origin }) => origin)];
@@ -91,7 +97,7 @@ export function explainService(
   );
   for (const servicePort of ports) {
     const ofPort = virtualServers.filter((candidate) => candidate.servicePort === servicePort.name);
-    lines.push(...explainPort(service, servicePort, ofPort, facts.slices.get(key) ?? [], context));
+    lines.push(...explainPort(service, servicePort, ofPort, facts.slices.get(key) ?? [], context, announced));
   }
   return `${lines.join('\n')}\n`;
 }
@@ -102,10 +108,11 @@ function explainPort(
   virtualServers: readonly VirtualServer[],
   slices: readonly EndpointSliceFacts[],
   context: NodeContext,
+  announced: WordsOf,
 ): string[] {
   const name = servicePort.name === '' ? '' : `${servicePort.name} `;
   const lines = ['', `port ${name}${servicePort.port}/${servicePort.protocol}`];
-  for (const virtualServer of virtualServers) lines.push(`  ${describe(virtualServer)}`);
+  for (const virtualServer of virtualServers) lines.push(`  ${describe(virtualServer, announced)}`);
   if (virtualServers.length === 0) lines.push('  no virtual server: every address it asks for was refused');
   for (const family of (service?.clusterIPs ?? []).map(familyOf)) {
     lines.push(...explainEndpoints(servicePort, family, slices, context));
@@ -113,13 +120,14 @@ function explainPort(
   return lines;
 }
 
-function describe(virtualServer: VirtualServer): string {
+function describe(virtualServer: VirtualServer, announced: WordsOf): string {
   const { exposure, key, scheduler, persistenceTimeoutSeconds, trafficPolicy, realServers } = virtualServer;
   return [
     `${exposure} ${key} ${scheduler}`,
     ...(persistenceTimeoutSeconds === null ? [] : [`affinity ${persistenceTimeoutSeconds} s`]),
     `policy ${trafficPolicy}`,
     ...placeOf(virtualServer),
+    ...announced(virtualServer),
     targetsOf(realServers),
     ...(virtualServer.insideRealServers
       ? [`inside clients ${targetsOf(virtualServer.insideRealServers)}`]

@@ -41,6 +41,7 @@ const RELOADS = {
   excludeCIDRs: 'immediate',
   strictARP: 'immediate',
   socketLoadBalancer: 'immediate',
+  vrrp: 'immediate',
   loadBalancer: 'immediate',
   drainTimeoutSeconds: 'immediate',
   drainDeletedServices: 'immediate',
@@ -57,6 +58,8 @@ const RELOADS = {
 /** Those that take something else than their group. */
 const LEAF_RELOADS: Readonly<Record<string, Reload>> = {
   'socketLoadBalancer.cgroup': restart('programs are attached to the old one'),
+  'vrrp.directory': restart('keepalived runs with the old one'),
+  'vrrp.program': restart('keepalived runs already'),
 };
 
 /** Which keys have changed, and which of them can count at once. */

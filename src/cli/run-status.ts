@@ -16,8 +16,14 @@ import { parseBindAddress } from '../status/bind-address.ts';
 import { DaemonStatus } from '../status/daemon-status.ts';
 import type { DaemonLog } from '../status/log.ts';
 import { dataplaneFinder } from '../status/node-metrics.ts';
-import type { AuditRecord, GuardRecord, NodeView, SyncRecord } from '../status/records.ts';
-import { NO_CHANGES } from '../status/records.ts';
+import {
+  type AuditRecord,
+  type GuardRecord,
+  NO_CHANGES,
+  NO_VIEW,
+  type NodeView,
+  type SyncRecord,
+} from '../status/records.ts';
 import { healthRoutes, localRoutes, metricsRoutes } from '../status/routes.ts';
 import type { StatusServer } from '../status/status-http.ts';
 import { TrafficMetrics, trafficOwners } from '../status/traffic-metrics.ts';
@@ -41,16 +47,6 @@ interface Subject {
   readonly source: FactSource;
   readonly healthChecks: HealthCheckAnswers;
 }
-
-const NO_VIEW: NodeView = {
-  desired: undefined,
-  rejected: [],
-  foreign: [],
-  ledger: {},
-  draining: 0,
-  deletedFlows: { IPv4: 0, IPv6: 0 },
-  sockets: null,
-};
 
 /** What `run` tells of itself: in its log, as health and metrics, in Events, and to whoever asks at its socket. */
 export class RunStatus implements SyncObserver, AsyncDisposable {
@@ -241,6 +237,7 @@ export class RunStatus implements SyncObserver, AsyncDisposable {
       draining: ledger.drains ?? 0,
       deletedFlows: node.deletedFlows(),
       sockets: node.sockets(desired),
+      announcements: node.announcements(desired),
     };
   }
 

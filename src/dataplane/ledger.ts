@@ -84,3 +84,13 @@ export interface LedgerAccess {
    */
   check(): void;
 }
+
+/** How many entries of each kind there are. */
+export function entryCounts(ledger: Ledger): Readonly<Record<string, number>> {
+  return Object.fromEntries(
+    Object.entries(ledger).map(([kind, entries]: [string, { readonly size: number }]) => [
+      kind,
+      entries.size,
+    ]),
+  );
+}

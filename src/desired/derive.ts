@@ -61,6 +61,7 @@ export function derive(facts: ClusterFacts, context: NodeContext, previous?: Pre
     serviceCIDRs: context.serviceCIDRs,
     podRanges: context.podRanges,
     nodeAddresses: [...context.ownAddresses],
+    otherNodes: context.otherNodes,
     hostAddresses: context.hostAddresses,
     rejected: [...rejected, ...settled.rejected, ...rejectedRanges(facts, context)].sort(compareRejected),
   };

@@ -38,6 +38,8 @@ export interface DesiredState {
   readonly podRanges: PodRanges;
   /** The node's own addresses, without ours. */
   readonly nodeAddresses: readonly IpAddress[];
+  /** Names of other nodes, by their addresses. */
+  readonly otherNodes: ReadonlyMap<IpAddress, string>;
   /** Where NodePorts can be at all now, whatever the API says; null where the host is not followed. */
   readonly hostAddresses: ReadonlySet<IpAddress> | null;
   /** Sorted. */

@@ -9,6 +9,7 @@ import {
 } from '../model/virtual-server.ts';
 import type {
   Snapshot,
+  SnapshotAnnouncement,
   SnapshotNftables,
   SnapshotRealServer,
   SnapshotSocket,
@@ -21,7 +22,7 @@ import type {
  * absence left out: two snapshots of one state become the same text. Pure; the input is not changed.
  */
 export function canonicalSnapshot(snapshot: Snapshot): Snapshot {
-  const { routes, nftables, sockets, ...rest } = snapshot;
+  const { routes, nftables, sockets, announcements, ...rest } = snapshot;
   return {
     ...rest,
     addresses: sorted(snapshot.addresses, compareAddresses),
@@ -29,6 +30,8 @@ export function canonicalSnapshot(snapshot: Snapshot): Snapshot {
     virtualServers: sorted(snapshot.virtualServers, compareVirtualServers).map(canonicalVirtualServer),
     ...(nftables && { nftables: canonicalNftables(nftables) }),
     ...(sockets && { sockets: canonicalSockets(sockets) }),
+    ...(announcements &&
+      announcements.length > 0 && { announcements: sorted(announcements, compareAnnouncements) }),
     rejected: sorted(snapshot.rejected, compareRejected),
   };
 }
@@ -75,6 +78,10 @@ function canonicalSockets({ services, ...rest }: SnapshotSockets): SnapshotSocke
       realServers: sorted(realServers, compareRealServers),
     })),
   };
+}
+
+function compareAnnouncements(a: SnapshotAnnouncement, b: SnapshotAnnouncement): number {
+  return compareText(a.family, b.family) || a.group - b.group;
 }
 
 function compareVirtualServers(a: SnapshotVirtualServer, b: SnapshotVirtualServer): number {

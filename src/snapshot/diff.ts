@@ -2,7 +2,7 @@ import { compareAddresses, type IpAddress } from '../model/address.ts';
 import { compareText } from '../model/rejected.ts';
 import { type RealServerKey, realServerKey, type VirtualServerKey } from '../model/virtual-server.ts';
 import { canonicalSnapshot, keyOf } from './canonical.ts';
-import { elementLines, socketLines } from './render-text.ts';
+import { announcementLines, elementLines, socketLines } from './render-text.ts';
 import type {
   Snapshot,
   SnapshotNftables,
@@ -24,6 +24,8 @@ export interface SnapshotDiff {
   readonly nftables: SetDiff<string>;
   /** The switch and the frontends of the socket balancer, a line each; nothing if one snapshot does not tell. */
   readonly sockets: SetDiff<string>;
+  /** Groups of addresses, a line each. */
+  readonly announcements: SetDiff<string>;
 }
 
 export interface SetDiff<T> {
@@ -67,6 +69,11 @@ export function diffSnapshots(before: Snapshot, after: Snapshot): SnapshotDiff {
     virtualServers,
     nftables: diffNftables(a.nftables, b.nftables),
     sockets: diffSockets(a.sockets, b.sockets),
+    announcements: diffSets(
+      announcementLines(a.announcements ?? []),
+      announcementLines(b.announcements ?? []),
+      compareText,
+    ),
   };
 }
 
@@ -110,14 +117,14 @@ export interface DiffCounts {
 }
 
 export function countDiff(diff: SnapshotDiff): DiffCounts {
-  const { addresses, routes, virtualServers, nftables, sockets } = diff;
+  const { addresses, routes, virtualServers, nftables, sockets, announcements } = diff;
   const rows = (servers: readonly SnapshotVirtualServer[]) =>
     servers.reduce((sum, { realServers }) => sum + 1 + realServers.length, 0);
-  let added = [addresses, routes, nftables, sockets].reduce(
+  let added = [addresses, routes, nftables, sockets, announcements].reduce(
     (sum, set) => sum + set.added.length,
     rows(virtualServers.added),
   );
-  let removed = [addresses, routes, nftables, sockets].reduce(
+  let removed = [addresses, routes, nftables, sockets, announcements].reduce(
     (sum, set) => sum + set.removed.length,
     rows(virtualServers.removed),
   );

@@ -168,6 +168,14 @@ const SOCKETS = object({
   ),
 });
 
+const ANNOUNCEMENT = object({
+  group: integer(1, 255),
+  family: oneOf(['IPv4', 'IPv6']),
+  priority: integer(0, 254),
+  mayHold: v.boolean(),
+  addresses: list(ADDRESS),
+});
+
 const SNAPSHOT = object({
   version: v.literal(1, 'is not 1, the version this program reads'),
   node: TEXT,
@@ -176,5 +184,6 @@ const SNAPSHOT = object({
   virtualServers: list(VIRTUAL_SERVER),
   nftables: v.exactOptional(NFTABLES),
   sockets: v.exactOptional(SOCKETS),
+  announcements: v.exactOptional(list(ANNOUNCEMENT)),
   rejected: list(object({ subject: TEXT, reason: TEXT })),
 });

@@ -6,7 +6,7 @@ import type { SnapshotRealServer, SnapshotVirtualServer } from './snapshot.ts';
 
 /** One line per row that differs, prefixed `+`, `~` or `-`, then a line that counts them. */
 export function renderDiff(diff: SnapshotDiff): string {
-  const { addresses, routes, virtualServers, nftables, sockets } = diff;
+  const { addresses, routes, virtualServers, nftables, sockets, announcements } = diff;
   const { added, changed, removed } = countDiff(diff);
   return [
     ...addresses.removed.map((address) => `- address ${address}\n`),
@@ -20,6 +20,8 @@ export function renderDiff(diff: SnapshotDiff): string {
     ...nftables.added.map((line) => `+ nft ${line}\n`),
     ...sockets.removed.map((line) => `- ${line}\n`),
     ...sockets.added.map((line) => `+ ${line}\n`),
+    ...announcements.removed.map((line) => `- ${line}\n`),
+    ...announcements.added.map((line) => `+ ${line}\n`),
     `Diff: ${added} added, ${changed} changed, ${removed} removed.\n`,
   ].join('');
 }

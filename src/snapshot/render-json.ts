@@ -1,6 +1,7 @@
 import { canonicalSnapshot } from './canonical.ts';
 import type {
   Snapshot,
+  SnapshotAnnouncement,
   SnapshotChain,
   SnapshotNftables,
   SnapshotRealServer,
@@ -21,6 +22,7 @@ type Key =
   | keyof SnapshotSet
   | keyof SnapshotSockets
   | keyof SnapshotSocket
+  | keyof SnapshotAnnouncement
   | keyof Snapshot['rejected'][number];
 
 /** Every key of a snapshot, in the order it is written within its object; a key that is missing does not compile. */
@@ -32,6 +34,7 @@ const KEY_ORDER = {
   virtualServers: true,
   nftables: true,
   sockets: true,
+  announcements: true,
   rejected: true,
   subject: true,
   reason: true,
@@ -42,6 +45,9 @@ const KEY_ORDER = {
   protocol: true,
   firewallMark: true,
   family: true,
+  group: true,
+  priority: true,
+  mayHold: true,
   scheduler: true,
   schedulerFlags: true,
   persistenceTimeoutSeconds: true,

@@ -2,6 +2,7 @@ import { realServerKey } from '../model/virtual-server.ts';
 import { canonicalSnapshot, keyOf, socketKeyOf } from './canonical.ts';
 import type {
   Snapshot,
+  SnapshotAnnouncement,
   SnapshotNftables,
   SnapshotRealServer,
   SnapshotSockets,
@@ -11,16 +12,26 @@ import type {
 
 /**
  * One line per row: addresses, routes, then each virtual server followed by its real servers, then elements of
- * nftables sets, the socket balancer with its frontends, then what was rejected. Each line names its row in full, so that a line found by grep or diff needs no context.
+ * nftables sets, the socket balancer with its frontends, groups of VRRP, then what was rejected. Each line names its row in full, so that a line found by grep or diff needs no context.
  */
 export function renderText(snapshot: Snapshot): string {
-  const { addresses, routes = [], virtualServers, nftables, sockets, rejected } = canonicalSnapshot(snapshot);
+  const snapshotOf = canonicalSnapshot(snapshot);
+  const {
+    addresses,
+    routes = [],
+    virtualServers,
+    nftables,
+    sockets,
+    announcements = [],
+    rejected,
+  } = snapshotOf;
   return [
     ...addresses.map((address) => `address ${address}\n`),
     ...routes.map((route) => `route ${route}\n`),
     ...virtualServers.map(renderRows),
     ...(nftables ? elementLines(nftables).map((line) => `nft ${line}\n`) : []),
     ...(sockets ? socketLines(sockets).map((line) => `${line}\n`) : []),
+    ...announcementLines(announcements).map((line) => `${line}\n`),
     ...rejected.map(({ subject, reason }) => `rejected ${subject}: ${reason}\n`),
   ].join('');
 }
@@ -43,6 +54,17 @@ export function socketLines({ mode, programs, services }: SnapshotSockets): read
       return ['socket', socketKeyOf(socket), algorithm, ...affinity, ...servers].join(' ');
     }),
   ];
+}
+
+/** `vrrp IPv4 group 12 priority 200 10.10.0.1 10.10.0.2`, and `not here` where this node may not hold them. */
+export function announcementLines(announcements: readonly SnapshotAnnouncement[]): readonly string[] {
+  return announcements.map(({ group, family, priority, mayHold, addresses }) =>
+    [
+      `vrrp ${family} group ${group} priority ${priority}`,
+      ...(mayHold ? [] : ['not here']),
+      ...addresses,
+    ].join(' '),
+  );
 }
 
 function renderRows(virtualServer: SnapshotVirtualServer): string {

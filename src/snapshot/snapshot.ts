@@ -102,6 +102,19 @@ export interface SnapshotSockets {
   readonly services: readonly SnapshotSocket[];
 }
 
+/** Addresses that move from node to node together, by VRRP. */
+export interface SnapshotAnnouncement {
+  /** The virtual router id. */
+  readonly group: number;
+  readonly family: 'IPv4' | 'IPv6';
+  /** 1 to 254; the node with the highest holds the addresses. */
+  readonly priority: number;
+  /** Whether this node may hold them now. */
+  readonly mayHold: boolean;
+  /** Sorted numerically. */
+  readonly addresses: readonly IpAddress[];
+}
+
 /** A node's dataplane at one moment, desired or observed, in canonical order; the unit of diff and of goldens. */
 export interface Snapshot {
   readonly version: 1;
@@ -116,5 +129,7 @@ export interface Snapshot {
   readonly nftables?: SnapshotNftables;
   /** Absent where there is no socket balancer, or nobody looked: then it counts as right. */
   readonly sockets?: SnapshotSockets;
+  /** Sorted by family, then group; absent where nothing is announced by us, or nobody looked. */
+  readonly announcements?: readonly SnapshotAnnouncement[];
   readonly rejected: readonly Rejected[];
 }

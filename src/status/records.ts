@@ -69,6 +69,17 @@ export interface SocketRecord {
   readonly events: Readonly<Record<string, number>> | null;
 }
 
+/** Who answers for the addresses of a group of VRRP; see dataplane/vrrp/announcements. */
+export interface AnnouncementRecord {
+  readonly family: IpFamily;
+  readonly group: number;
+  readonly addresses: readonly string[];
+  readonly holder: 'here' | 'elsewhere' | 'barred' | null;
+  readonly sinceMs: number | null;
+  /** All nodes, in the order in which they are to hold it. */
+  readonly order: readonly string[];
+}
+
 /** What is asked for when somebody looks, not told at each sync: it may take time that grows with the node. */
 export interface NodeView {
   /** undefined before the first sync */
@@ -85,7 +96,21 @@ export interface NodeView {
   readonly deletedFlows: Readonly<Record<IpFamily, number>>;
   /** null before the node is opened */
   readonly sockets: SocketRecord | null;
+  /** Empty where nothing is announced by this node. */
+  readonly announcements: readonly AnnouncementRecord[];
 }
+
+/** Before there is anything to look at. */
+export const NO_VIEW: NodeView = {
+  desired: undefined,
+  rejected: [],
+  foreign: [],
+  ledger: {},
+  draining: 0,
+  deletedFlows: { IPv4: 0, IPv6: 0 },
+  sockets: null,
+  announcements: [],
+};
 
 /** All that a sync has done, in order. */
 export function acknowledgedIn({ rounds }: Pick<SyncRecord, 'rounds'>): readonly Operation[] {

@@ -26,6 +26,7 @@ export function renderStatus(status: StatusDocument): string {
       ],
     ],
     ['sockets', [socketsText(status)]],
+    ['VRRP', status.announcements.map((each) => announcementText(each, ago))],
     ['ours', [countsText(status.ledger)]],
     ['foreign', listedTexts(status.foreign, (name) => name)],
     ['rejected', listedTexts(status.rejected, ({ subject, reason }) => `${subject}: ${reason}`)],
@@ -70,6 +71,21 @@ function socketsText({ sockets }: StatusDocument): string {
   const { mode, outcome, cgroup, reason, served, left } = sockets;
   if (cgroup !== null) return `${mode}, at ${cgroup}: ${served} frontends served, ${left} left to IPVS`;
   return outcome === 'refused' ? `${mode}, FAILED: ${reason}` : `${mode}, left to IPVS: ${reason}`;
+}
+
+const HOLDER_TEXTS = {
+  here: 'here',
+  elsewhere: 'at another node',
+  barred: 'not here, for nothing of it is served here',
+} as const;
+
+function announcementText(
+  { family, group, addresses, holder, since, order }: StatusDocument['announcements'][number],
+  ago: (time: string) => string,
+): string {
+  const where = holder === null ? 'not known yet' : HOLDER_TEXTS[holder];
+  const when = since === null ? '' : `, since ${since} (${ago(since)})`;
+  return `${family} group ${group}: ${where}${when}; in order ${order.join(', ')}: ${addresses.join(' ')}`;
 }
 
 function guardText({ guard }: StatusDocument, nowMs: number): string {

@@ -9,6 +9,7 @@ import {
   readinessChecks,
 } from './health.ts';
 import {
+  type AnnouncementRecord,
   type AuditRecord,
   acknowledgedIn,
   type GuardRecord,
@@ -38,6 +39,10 @@ export interface StatusDocument {
   readonly draining: number;
   /** null before the node is opened */
   readonly sockets: SocketRecord | null;
+  /** Groups of addresses that nodes take over from each other by VRRP; empty where this node takes no part. */
+  readonly announcements: readonly (Omit<AnnouncementRecord, 'sinceMs'> & {
+    readonly since: string | null;
+  })[];
   /** Entries by kind. */
   readonly ledger: Readonly<Record<string, number>>;
   readonly foreign: Listed<string>;
@@ -117,6 +122,10 @@ export function statusDocument(facts: StatusFacts, nowMs: number): StatusDocumen
     realServers: servers.reduce((total, { realServers }) => total + realServers.length, 0),
     draining: view.draining,
     sockets: view.sockets,
+    announcements: view.announcements.map(({ sinceMs, ...announcement }) => ({
+      ...announcement,
+      since: optionalTime(sinceMs),
+    })),
     ledger: view.ledger,
     foreign: listed(view.foreign),
     rejected: listed(view.rejected),

@@ -18,6 +18,7 @@ import type { Config } from '../../src/config.ts';
 import { nodeAddressesOf } from '../../src/dataplane/addresses/rows.ts';
 import { SYSCTL_NAMES } from '../../src/dataplane/ipvs/sysctls.ts';
 import { disowned } from '../../src/dataplane/ledger.ts';
+import { announcementWords } from '../../src/dataplane/vrrp/announcements.ts';
 import type { VirtualServerKey } from '../../src/model/virtual-server.ts';
 import { HealthCheckPorts } from '../../src/status/http.ts';
 import { DaemonLog } from '../../src/status/log.ts';
@@ -148,6 +149,7 @@ export class CliHarness implements Disposable {
       recordedStates: (config, snapshot, desired) =>
         recordedStates(this.#dataplanes(config), snapshot, desired, 0),
       projectSnapshot: (config, desired) => projectSnapshot(this.#dataplanes(config), desired),
+      announcementWords: (config, desired, address) => announcementWords(desired, config.vrrp, address),
       traceRows: (config, desired) => traceRows(this.#dataplanes(config), config, desired),
       inspectHost: async () => this.host,
     };
@@ -225,6 +227,7 @@ export class CliHarness implements Disposable {
       configure: async (changed: Config) => {
         dataplanes = this.#dataplanes(changed);
       },
+      announcements: () => [],
       sockets: () => this.sockets,
       traffic: async () => [],
       deletedFlows: () => ({ IPv4: 0, IPv6: 0 }),

@@ -160,7 +160,7 @@ describeWithIpvs('svcplane run with sockets at the root of all cgroups', () => {
           ...['--config', join(host.directory, 'run.yaml'), '-f', join(host.directory, 'all.json')],
           ...['--state-directory', join(host.directory, 'elsewhere')],
         ]);
-      expect(hidden('plan')).toMatch(/all sockets are left to IPVS: .*bpffs[^]*\nsysfs\n$/);
+      expect(hidden('plan')).toMatch(/all sockets are left to IPVS: .*bpffs.*\nsysfs\n$/s);
       expect(hidden('apply')).toMatch(/bpf_fs\n$/);
     });
 

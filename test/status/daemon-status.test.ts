@@ -209,6 +209,7 @@ describe('DaemonStatus.metrics(), of svcplane', () => {
       draining: 3,
       deletedFlows: { IPv4: 4, IPv6: 0 },
       sockets: null,
+      announcements: [],
     };
     const of = daemonStatus(clock, { view: () => view });
     expect(await samples('svcplane_virtual_servers', of)).toEqual([

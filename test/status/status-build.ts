@@ -46,6 +46,7 @@ export const EMPTY_VIEW: NodeView = {
   draining: 0,
   deletedFlows: { IPv4: 0, IPv6: 0 },
   sockets: null,
+  announcements: [],
 };
 
 /** On a node whose sockets are balanced. */

@@ -21,7 +21,7 @@ export function addressesDataplane(
     name: 'addresses',
     project: (desired) => project(desired, options),
     observe: async (signal) => {
-      const rows = await observe(kernel, ledger.read(), options.interface, signal);
+      const rows = await observe(kernel, ledger.read(), options.interface, signal, options.announcingLink);
       others = foreignRows(rows);
       return rows;
     },

@@ -24,12 +24,13 @@ export interface KernelDump {
   readonly routes: readonly KernelRoute[];
 }
 
-/** Reads links, addresses and local routes. @param linkName name of our link */
+/** Reads links, addresses and local routes. @param linkName name of our link @param announcingLink see useOf */
 export async function observe(
   kernel: LinkKernel,
   ledger: Ledger,
   linkName: string,
   signal: AbortSignal,
+  announcingLink: string | null = null,
 ): Promise<AddressRows> {
   const links = await kernel.links();
   signal.throwIfAborted();
@@ -37,11 +38,16 @@ export async function observe(
   signal.throwIfAborted();
   const hasLink = links.some((link) => link.name === linkName);
   const routes = hasLink ? await kernel.localRoutes() : [];
-  return rowsOf({ links, addresses, routes }, ledger, linkName);
+  return rowsOf({ links, addresses, routes }, ledger, linkName, announcingLink);
 }
 
 /** Pure: a dump as rows, each marked ours or foreign. */
-export function rowsOf(dump: KernelDump, ledger: Ledger, linkName: string): AddressRows {
+export function rowsOf(
+  dump: KernelDump,
+  ledger: Ledger,
+  linkName: string,
+  announcingLink: string | null = null,
+): AddressRows {
   const link = dump.links.find(({ name }) => name === linkName);
   // On anything but a dummy nothing is ours, whatever the ledger says.
   const isDummy = link?.kind === 'dummy';
@@ -51,7 +57,7 @@ export function rowsOf(dump: KernelDump, ledger: Ledger, linkName: string): Addr
   for (const { linkIndex, address, prefixLength } of dump.addresses) {
     if (linkIndex !== link?.index) {
       const { name = `link ${linkIndex}`, kind = null } = links.get(linkIndex) ?? {};
-      const use = useOf(name, kind, address, prefixLength);
+      const use = useOf(name, kind, address, prefixLength, announcingLink);
       const known = foreignLocal.get(address);
       if (!known || ORDER[use] < ORDER[known.use]) foreignLocal.set(address, { link: name, use });
     } else if (!isKernelMade(address)) {

@@ -13,6 +13,8 @@ export interface AddressesOptions {
   readonly clusterIPs: 'bind' | 'route';
   /** Addresses in these ranges are served by others, as while migrating from another proxy. */
   readonly excludeCIDRs?: readonly Cidr[];
+  /** See useOf. */
+  readonly announcingLink?: string | null;
 }
 
 /** The addresses and routes that make `desired` local on this node. */

@@ -39,7 +39,10 @@ export type LedgerEntry =
 
 export type LedgerKey = `address ${IpAddress}` | `route ${string}` | `link ${string}`;
 
-/** Whose an address of another link is: the node's own, a pod's gateway on the node, a DNS cache's, or kube-proxy's. */
+/**
+ * Whose an address of another link is: the node's own, a pod's gateway on the node, a DNS cache's, or one of a Service
+ * that is bound to our link as well: kube-proxy's, or keepalived's while this node announces it.
+ */
 export type AddressUse = 'node' | 'pod' | 'service' | 'proxy';
 
 /** An address of other links than ours. */
@@ -95,16 +98,19 @@ const KUBE_PROXY_LINK = 'kube-ipvs0';
  * link, the same for all pods (point-to-point, Calico, GKE); the kind of the link alone tells nothing, for the node
  * may itself be in a namespace at the end of a veth (kind).
  * @param kind of the link, null if it has none
+ * @param announcingLink where keepalived binds single addresses while this node announces them; null if it does not
  */
 export function useOf(
   link: string,
   kind: string | null,
   address: IpAddress,
   prefixLength: number,
+  announcingLink: string | null,
 ): AddressUse {
-  if (link === KUBE_PROXY_LINK) return 'proxy';
+  const isSingle = prefixLength === hostPrefixLength(address);
+  if (link === KUBE_PROXY_LINK || (link === announcingLink && isSingle)) return 'proxy';
   if (SERVICE_LINKS.includes(link)) return 'service';
-  return kind === 'veth' && prefixLength === hostPrefixLength(address) ? 'pod' : 'node';
+  return kind === 'veth' && isSingle ? 'pod' : 'node';
 }
 
 /** The node's own addresses, fit for NodePorts: of all links but ours, no loopback or link-local one. Sorted. */

@@ -65,6 +65,7 @@ export function desiredWith(
     serviceCIDRs: (ranges.serviceCIDRs ?? []).map(cidr),
     podRanges: { cluster: [], node: [] },
     nodeAddresses: (ranges.nodeAddresses ?? []).map(ip),
+    otherNodes: new Map(),
     hostAddresses: null,
     rejected: [],
   };

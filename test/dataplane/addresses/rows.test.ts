@@ -47,6 +47,8 @@ describe('canonical(), foreign() and nodeAddressesOf()', () => {
     { link: 'veth7', kind: 'veth', address: '2001:db8::1', length: 128, use: 'pod' },
     { link: 'veth7', kind: 'veth', address: '2001:db8::1', length: 64, use: 'node' },
     { link: 'kube-ipvs0', kind: 'dummy', address: '10.96.0.1', length: 32, use: 'proxy' },
+    { link: 'eth1', kind: null, address: '10.10.0.1', length: 32, use: 'proxy' },
+    { link: 'eth1', kind: null, address: '10.10.0.2', length: 24, use: 'node' },
     { link: 'nodelocaldns', kind: 'dummy', address: '169.254.20.10', length: 32, use: 'service' },
   ])('useOf() calls $address/$length on $link ($kind) one of a $use', ({
     link,
@@ -55,7 +57,7 @@ describe('canonical(), foreign() and nodeAddressesOf()', () => {
     length,
     use,
   }) => {
-    expect(useOf(link, kind, ip(address), length)).toBe(use);
+    expect(useOf(link, kind, ip(address), length, 'eth1')).toBe(use);
   });
 
   test("nodeAddressesOf() leaves out loopback, link-local, pods' gateways and other service proxies'", () => {

@@ -195,6 +195,7 @@ export function desiredState(
     serviceCIDRs: [],
     podRanges: { cluster: [], node: [] },
     nodeAddresses: [],
+    otherNodes: new Map(),
     hostAddresses: null,
     rejected: [],
   };

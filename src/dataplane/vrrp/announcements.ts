@@ -1,0 +1,70 @@
+import { familyOf, type IpAddress, type IpFamily } from '../../model/address.ts';
+import type { DesiredState } from '../../model/desired-state.ts';
+import { groupOf, orderOf } from './groups.ts';
+import { announcedIn, project, type VrrpOptions } from './project.ts';
+import { type InstanceName, sortedInstances } from './rows.ts';
+import { addressesIn } from './text.ts';
+
+/** What keepalived says of an instance. */
+export interface InstanceState {
+  readonly state: 'MASTER' | 'BACKUP' | 'FAULT';
+  /** ms since the epoch */
+  readonly sinceMs: number;
+}
+
+/** Who answers for the addresses of a group, as this node sees it. */
+export interface Announcement {
+  readonly family: IpFamily;
+  readonly group: number;
+  readonly addresses: readonly string[];
+  /** `here`: by this node; `elsewhere`: by another; `barred`: not by this one, which serves none; null: not known yet. */
+  readonly holder: 'here' | 'elsewhere' | 'barred' | null;
+  /** Since when, ms since the epoch; null where that is not known. */
+  readonly sinceMs: number | null;
+  /** All nodes, in the order in which they are to hold it. */
+  readonly order: readonly string[];
+}
+
+const HOLDERS = { MASTER: 'here', BACKUP: 'elsewhere', FAULT: 'barred' } as const;
+
+/** By family, then group. */
+export function announcementsOf(
+  desired: DesiredState,
+  options: VrrpOptions,
+  states: ReadonlyMap<InstanceName, InstanceState>,
+): readonly Announcement[] {
+  return sortedInstances(project(desired, options).rows.instances).map(({ name, config }) => {
+    const [, version, id] = name.split('_');
+    const family = version === '4' ? 'IPv4' : 'IPv6';
+    const group = Number(id);
+    const known = states.get(name);
+    return {
+      family,
+      group,
+      addresses: addressesIn(config),
+      holder: known ? HOLDERS[known.state] : null,
+      sinceMs: known?.sinceMs ?? null,
+      order: orderIn(desired, family, group),
+    };
+  });
+}
+
+/** In words, what becomes of one address: `announced by VRRP group 15, first by n2, then n1, n3`; [] for others. */
+export function announcementWords(
+  desired: DesiredState,
+  options: VrrpOptions,
+  address: IpAddress,
+): readonly string[] {
+  const announced = announcedIn(desired, options).get(address);
+  if (!announced) return [];
+  const family = familyOf(address);
+  const group = groupOf(address, announced.isLocal, options);
+  const [first, ...others] = orderIn(desired, family, group);
+  const then = others.length > 0 ? `, then ${others.join(', ')}` : '';
+  const here = announced.isAble ? [] : ['not by this node, which has no endpoint for it'];
+  return [`announced by VRRP group ${group}, first by ${first}${then}`, ...here];
+}
+
+function orderIn({ node, otherNodes }: DesiredState, family: IpFamily, group: number): readonly string[] {
+  return orderOf(new Set([node, ...otherNodes.values()]), family, group);
+}
