@@ -1,9 +1,10 @@
 import { spawnSync } from 'node:child_process';
+import { existsSync, rmSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { until } from './daemon.ts';
 import { UNHURRIED } from './host.ts';
-import { describeWithIpvs, isEmulated, UNLESS_LEFT_OUT } from './probe.ts';
+import { describeWithIpvs, isEmulated, run, UNLESS_LEFT_OUT } from './probe.ts';
 import { Lan, VIP, VIP6 } from './vrrp-network.ts';
 
 const FAILOVERS = isEmulated ? 3 : 10;
@@ -61,6 +62,19 @@ describeWithIpvs('addresses announced by VRRP', () => {
       for (const node of lan.nodes) lan.start(node);
       await until(() => lan.holders().length === 1 && lan.isAnswered());
       const before = names(lan);
+      const [holder] = lan.holders();
+      const config = ['--node', holder?.name ?? '', '--config', `${holder?.directory}/run.yaml`];
+      const status = await holder?.svcplane(['status', ...config]);
+      expect(status?.stdout).toMatch(
+        /^VRRP +IPv4 group 1: here, since \S+ \(.* ago\); in order n\d, n\d: 10\.10\.0\.1/m,
+      );
+      const keepalived = () =>
+        run(['ip', 'netns', 'pids', lan.holders()[0]?.namespace.name ?? '']).split('\n').length;
+      const processes = keepalived();
+      // Whatever becomes of its files, a second one is not started beside it.
+      rmSync(`${lan.holders()[0]?.directory}/vrrp`, { recursive: true });
+      await until(() => existsSync(`${lan.holders()[0]?.directory}/vrrp/loaded`));
+      expect([names(lan), keepalived()]).toEqual([before, processes]);
       lan.announce([[VIP], ['10.10.0.2']]);
       const answers: boolean[] = [];
       await until(() => {
@@ -68,12 +82,6 @@ describeWithIpvs('addresses announced by VRRP', () => {
         return lan.holders('10.10.0.2').length === 1 && lan.isAnswered('10.10.0.2');
       });
       expect([names(lan), names(lan, '10.10.0.2'), answers.every(Boolean)]).toEqual([before, before, true]);
-      const [holder] = lan.holders();
-      const config = ['--node', holder?.name ?? '', '--config', `${holder?.directory}/run.yaml`];
-      const status = await holder?.svcplane(['status', ...config]);
-      expect(status?.stdout).toMatch(
-        /^VRRP +IPv4 group 1: here, since \S+ \(.* ago\); in order n\d, n\d: 10\.10\.0\.1/m,
-      );
       // The guard would hold back that all Services go at once.
       lan.announce([[]]);
       await until(() => lan.holders().length === 0);

@@ -124,12 +124,20 @@ export class KeepalivedClient implements Keepalived {
     return readFile(join(this.#directory, file), 'utf8').catch(unlessAbsent(''));
   }
 
-  /** Of the keepalived that was started with our directory. */
+  /** Of the keepalived that was started with our directory, even if somebody has removed what is in it. */
   async #pid(): Promise<number | undefined> {
     const pid = Number(await this.#read(PID_FILE));
-    if (!(pid > 0)) return undefined;
+    if (pid > 0 && (await this.#isOurs(pid))) return pid;
+    for (const name of await readdir('/proc')) {
+      if (/^\d+$/.test(name) && (await this.#isOurs(Number(name))) && (await isLeader(name)))
+        return Number(name);
+    }
+    return undefined;
+  }
+
+  async #isOurs(pid: number): Promise<boolean> {
     const commandLine = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
-    return commandLine.includes(join(this.#directory, MAIN_FILE)) ? pid : undefined;
+    return commandLine.includes(`\0${join(this.#directory, MAIN_FILE)}\0`);
   }
 
   async #until(isRunning: boolean): Promise<boolean> {
@@ -148,6 +156,14 @@ export class KeepalivedClient implements Keepalived {
       });
     });
   }
+}
+
+/** It was started in a session of its own, which its children share. */
+async function isLeader(pid: string): Promise<boolean> {
+  const status = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');
+  // The name before may have blanks and brackets.
+  const [, , , session] = status.slice(status.lastIndexOf(')') + 2).split(' ');
+  return session === pid;
 }
 
 function unlessAbsent<T>(instead: T): (error: NodeJS.ErrnoException) => T {
