@@ -1,3 +1,5 @@
+import { FNV_OFFSET, FNV_PRIME, mixed } from '../../model/hash.ts';
+
 /** Characters before the endpoint in a line, which is `  -> 0A01FA0A:192B      Masq    1      0          0`. */
 const INDENT = 5;
 /** Endpoint, forwarding, weight; what follows counts connections. */
@@ -33,6 +35,7 @@ export class LinesDigest {
       previous = code;
     }
     this.#count += 1;
+    // Mixed, for sums of similar values must not cancel out.
     this.#low = (this.#low + mixed(low)) | 0;
     this.#high = (this.#high + mixed(high)) | 0;
   }
@@ -42,15 +45,5 @@ export class LinesDigest {
   }
 }
 
-/** @see https://datatracker.ietf.org/doc/html/rfc9923 */
-const FNV_OFFSET = 0x811c9dc5 | 0;
-const FNV_PRIME = 0x01000193;
 /** Of xxHash, whose bits are spread otherwise. */
 const OTHER_PRIME = 0x9e3779b1 | 0;
-
-/** Sums of similar values must not cancel out: each bit of the result depends on all bits of `value`. */
-function mixed(value: number): number {
-  let bits = Math.imul(value ^ (value >>> 16), 0x85ebca6b);
-  bits = Math.imul(bits ^ (bits >>> 13), 0xc2b2ae35);
-  return bits ^ (bits >>> 16);
-}

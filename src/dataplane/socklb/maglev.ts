@@ -1,3 +1,4 @@
+import { hashOf } from '../../model/hash.ts';
 import { compareText } from '../../model/rejected.ts';
 import { MAGLEV_SIZE } from './layout.ts';
 
@@ -24,8 +25,8 @@ export function maglevTable(members: readonly MaglevMember[], size: number = MAG
     .map(({ name, id, weight }) => ({
       id,
       weight,
-      next: hash(name, OFFSET_SEED) % size,
-      skip: (hash(name, SKIP_SEED) % (size - 1)) + 1,
+      next: hashOf(name, OFFSET_SEED) % size,
+      skip: (hashOf(name, SKIP_SEED) % (size - 1)) + 1,
     }));
   let free = walks.length > 0 ? size : 0;
   while (free > 0) {
@@ -43,12 +44,3 @@ export function maglevTable(members: readonly MaglevMember[], size: number = MAG
 /** Two hashes that have nothing to do with each other: any two numbers do. */
 const OFFSET_SEED = 0x811c_9dc5;
 const SKIP_SEED = 0x9747_b28c;
-
-/** FNV-1a, its bits mixed once more as in MurmurHash3, for short names differ in their last letters alone. */
-function hash(text: string, seed: number): number {
-  let value = seed;
-  for (let i = 0; i < text.length; i++) value = Math.imul(value ^ text.charCodeAt(i), 0x0100_0193);
-  value = Math.imul(value ^ (value >>> 16), 0x85eb_ca6b);
-  value = Math.imul(value ^ (value >>> 13), 0xc2b2_ae35);
-  return (value ^ (value >>> 16)) >>> 0;
-}

@@ -1,4 +1,5 @@
 import type { IpAddress, IpFamily } from '../../model/address.ts';
+import { hashOf } from '../../model/hash.ts';
 import { compareText } from '../../model/rejected.ts';
 
 /** Which virtual router ids are ours on the network of the interface. */
@@ -38,13 +39,4 @@ export function orderOf(nodes: Iterable<string>, family: IpFamily, id: number): 
 /** An address that stands for the group in adverts; see instanceText. */
 export function markerOf(family: IpFamily, id: number): string {
   return family === 'IPv4' ? `169.254.86.${id}` : `fe80::5600:${id.toString(16)}`;
-}
-
-/** FNV-1a of 32 bits, with its bits mixed: names that differ in the last character must not be neighbours. */
-function hashOf(text: string): number {
-  let hash = 0x811c9dc5;
-  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
-  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
-  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
-  return (hash ^ (hash >>> 16)) >>> 0;
 }
