@@ -55,7 +55,7 @@ export interface Dataplanes {
   readonly nftables: Dataplane<NftablesRows, NftablesOp>;
   readonly ipvs: Dataplane<IpvsRows, IpvsOp>;
   readonly addresses: Dataplane<AddressRows, AddressOp>;
-  /** undefined where announcing addresses is left to others. */
+  /** undefined where there is no keepalived to have. */
   readonly vrrp: VrrpDataplane | undefined;
   /** undefined where sockets are left alone. */
   readonly socklb: SocklbDataplane | undefined;
@@ -82,31 +82,26 @@ export function assembleDataplanes(config: Config, resources: Resources): Datapl
   const { sockets, socketRefusal } = resources;
   const socklb = sockets && socketDataplane(config, sockets, resources.nowMs);
   const absent = socketRefusal === undefined ? undefined : createAbsentSocklb(socketRefusal);
-  const last = [...(socklb ? [stageOf(socklb)] : []), ...(absent ? [stageOf(absent)] : [])];
-  const lastScoped = [...(socklb ? [scopedStageOf(socklb)] : []), ...(absent ? [scopedStageOf(absent)] : [])];
+  const last = [
+    ...(vrrp ? [stageOf(vrrp)] : []),
+    ...(socklb ? [stageOf(socklb)] : []),
+    ...(absent ? [stageOf(absent)] : []),
+  ];
+  const lastScoped = [
+    ...(vrrp ? [scopedStageOf(vrrp)] : []),
+    ...(socklb ? [scopedStageOf(socklb)] : []),
+    ...(absent ? [scopedStageOf(absent)] : []),
+  ];
   // Rules before servers, servers before their address is local, and that before it is announced; sockets last, for they
   // go past all of it.
-  const announcing = vrrp ? [vrrp] : [];
   return {
     nftables,
     ipvs,
     addresses,
     vrrp,
     socklb,
-    stages: [
-      stageOf(nftables),
-      stageOf(ipvs),
-      stageOf(addresses),
-      ...announcing.map((one) => stageOf(one)),
-      ...last,
-    ],
-    scopedStages: [
-      scopedStageOf(nftables),
-      scopedStageOf(ipvs),
-      scopedStageOf(addresses),
-      ...announcing.map((one) => scopedStageOf(one)),
-      ...lastScoped,
-    ],
+    stages: [stageOf(nftables), stageOf(ipvs), stageOf(addresses), ...last],
+    scopedStages: [scopedStageOf(nftables), scopedStageOf(ipvs), scopedStageOf(addresses), ...lastScoped],
   };
 }
 

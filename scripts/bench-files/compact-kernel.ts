@@ -17,7 +17,6 @@ import {
   type VirtualServerKey,
   virtualServerKey,
 } from '../../src/model/virtual-server.ts';
-
 import { serverText, TITLE } from '../../test/fakes/ipvs-table-text.ts';
 
 interface Service {

@@ -7,6 +7,7 @@ import type { Config } from '../config.ts';
 import type { KubeProxyHost } from '../kube-proxy/leftovers.ts';
 import type { LoadBalancerAccess, LoadBalancerHooks } from '../load-balancer-host.ts';
 import type { IpAddress, IpFamily } from '../model/address.ts';
+import type { Announcement } from '../model/announcement.ts';
 import type { DesiredState } from '../model/desired-state.ts';
 import type { VirtualServerKey } from '../model/virtual-server.ts';
 import type { IpvsInfo } from '../snapshot/render-ipvsadm.ts';
@@ -14,7 +15,7 @@ import type { Snapshot } from '../snapshot/snapshot.ts';
 import type { ProcessFigures } from '../status/host.ts';
 import type { HealthCheckPorts } from '../status/http.ts';
 import type { DaemonLog, LogLevel } from '../status/log.ts';
-import type { AnnouncementRecord, SocketRecord } from '../status/records.ts';
+import type { SocketRecord } from '../status/records.ts';
 import type { Routes, StatusServer } from '../status/status-http.ts';
 import type { TrafficRow } from '../status/traffic-metrics.ts';
 import type { ScopedStage } from '../sync/scoped-stage.ts';
@@ -129,7 +130,7 @@ export interface NodeAccess extends AsyncDisposable {
   /** Wires the dataplanes anew; what was read of the kernel before is void. */
   configure(config: Config): Promise<void>;
   /** Who answers for addresses of load balancers, where this node announces them. */
-  announcements(desired: DesiredState | undefined): readonly AnnouncementRecord[];
+  announcements(desired: DesiredState | undefined): readonly Announcement[];
   /** What becomes of sockets. @param desired what is counted; undefined where nothing is wanted yet */
   sockets(desired: DesiredState | undefined): SocketRecord;
   /** The counters of all virtual servers, foreign ones too. */

@@ -15,7 +15,6 @@ import type {
  * nftables sets, the socket balancer with its frontends, groups of VRRP, then what was rejected. Each line names its row in full, so that a line found by grep or diff needs no context.
  */
 export function renderText(snapshot: Snapshot): string {
-  const snapshotOf = canonicalSnapshot(snapshot);
   const {
     addresses,
     routes = [],
@@ -24,7 +23,7 @@ export function renderText(snapshot: Snapshot): string {
     sockets,
     announcements = [],
     rejected,
-  } = snapshotOf;
+  } = canonicalSnapshot(snapshot);
   return [
     ...addresses.map((address) => `address ${address}\n`),
     ...routes.map((route) => `route ${route}\n`),

@@ -1,5 +1,6 @@
 import type { Operation } from '../dataplane/dataplane.ts';
 import type { IpFamily } from '../model/address.ts';
+import type { Announcement } from '../model/announcement.ts';
 import type { DesiredState } from '../model/desired-state.ts';
 import type { Rejected } from '../model/rejected.ts';
 import type { SyncReport } from '../sync/sync-once.ts';
@@ -69,17 +70,6 @@ export interface SocketRecord {
   readonly events: Readonly<Record<string, number>> | null;
 }
 
-/** Who answers for the addresses of a group of VRRP; see dataplane/vrrp/announcements. */
-export interface AnnouncementRecord {
-  readonly family: IpFamily;
-  readonly group: number;
-  readonly addresses: readonly string[];
-  readonly holder: 'here' | 'elsewhere' | 'barred' | null;
-  readonly sinceMs: number | null;
-  /** All nodes, in the order in which they are to hold it. */
-  readonly order: readonly string[];
-}
-
 /** What is asked for when somebody looks, not told at each sync: it may take time that grows with the node. */
 export interface NodeView {
   /** undefined before the first sync */
@@ -97,7 +87,7 @@ export interface NodeView {
   /** null before the node is opened */
   readonly sockets: SocketRecord | null;
   /** Empty where nothing is announced by this node. */
-  readonly announcements: readonly AnnouncementRecord[];
+  readonly announcements: readonly Announcement[];
 }
 
 /** Before there is anything to look at. */

@@ -1,4 +1,5 @@
 import { operationKind } from '../dataplane/dataplane.ts';
+import type { Announcement } from '../model/announcement.ts';
 import type { Rejected } from '../model/rejected.ts';
 import { type DriftClass, driftCounts } from './drift.ts';
 import {
@@ -9,7 +10,6 @@ import {
   readinessChecks,
 } from './health.ts';
 import {
-  type AnnouncementRecord,
   type AuditRecord,
   acknowledgedIn,
   type GuardRecord,
@@ -40,7 +40,7 @@ export interface StatusDocument {
   /** null before the node is opened */
   readonly sockets: SocketRecord | null;
   /** Groups of addresses that nodes take over from each other by VRRP; empty where this node takes no part. */
-  readonly announcements: readonly (Omit<AnnouncementRecord, 'sinceMs'> & {
+  readonly announcements: readonly (Omit<Announcement, 'sinceMs'> & {
     readonly since: string | null;
   })[];
   /** Entries by kind. */

@@ -3,6 +3,7 @@ import { type IpAddress, parseIpAddress } from '../../model/address.ts';
 import { unreachable } from '../../model/brand.ts';
 import { formatCidr, parseCidr } from '../../model/cidr.ts';
 import type { Operation, OpOf } from '../dataplane.ts';
+import { operationReader } from '../operation-reader.ts';
 import { type LedgerEntry, ledgerKey } from './rows.ts';
 
 /** Every change this dataplane makes, by name, with its arguments. `link` is a name. */
@@ -67,22 +68,6 @@ function describe(change: AddressChange): Pick<Operation, 'subject' | 'detail'> 
   }
 }
 
-/**
- * Reads back an operation of a saved plan.
- * @returns undefined if its name is none of ours
- * @throws RangeError if it has one of our names and is malformed; the message says where
- */
-export function parseOp(value: unknown): AddressOp | undefined {
-  const name = v.safeParse(v.object({ op: v.string() }), value);
-  if (!name.success || !Object.hasOwn(SCHEMAS, name.output.op)) return undefined;
-  const parsed = v.safeParse(SCHEMA, value);
-  if (parsed.success) return parsed.output;
-  const [issue] = parsed.issues;
-  throw new RangeError(
-    `Cannot read operation ${name.output.op}: ${v.getDotPath(issue) ?? 'it'}: ${issue.message}`,
-  );
-}
-
 const link = v.pipe(v.string(), v.regex(/^[^\s/]{1,15}$/, 'is no link name'));
 const address = parsed(parseIpAddress, 'is no IP address');
 const prefix = parsed((text) => {
@@ -111,7 +96,8 @@ const SCHEMAS = {
   forgetMissing: v.object({ op: v.literal('forgetMissing'), ...shown, entry }),
 } satisfies { [Name in keyof AddressOps]: unknown };
 
-const SCHEMA = v.variant('op', Object.values(SCHEMAS));
+/** See {@link operationReader}. */
+export const parseOp: (value: unknown) => AddressOp | undefined = operationReader(SCHEMAS);
 
 function parsed<T>(parse: (text: string) => T | undefined, message: string) {
   return v.pipe(

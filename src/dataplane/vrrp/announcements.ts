@@ -1,8 +1,9 @@
 import { familyOf, type IpAddress, type IpFamily } from '../../model/address.ts';
+import type { Announcement } from '../../model/announcement.ts';
 import type { DesiredState } from '../../model/desired-state.ts';
 import { groupOf, orderOf } from './groups.ts';
 import { announcedIn, project, type VrrpOptions } from './project.ts';
-import { type InstanceName, sortedInstances } from './rows.ts';
+import { groupOfInstance, type InstanceName, sortedInstances } from './rows.ts';
 import { addressesIn } from './text.ts';
 
 /** What keepalived says of an instance. */
@@ -10,19 +11,6 @@ export interface InstanceState {
   readonly state: 'MASTER' | 'BACKUP' | 'FAULT';
   /** ms since the epoch */
   readonly sinceMs: number;
-}
-
-/** Who answers for the addresses of a group, as this node sees it. */
-export interface Announcement {
-  readonly family: IpFamily;
-  readonly group: number;
-  readonly addresses: readonly string[];
-  /** `here`: by this node; `elsewhere`: by another; `barred`: not by this one, which serves none; null: not known yet. */
-  readonly holder: 'here' | 'elsewhere' | 'barred' | null;
-  /** Since when, ms since the epoch; null where that is not known. */
-  readonly sinceMs: number | null;
-  /** All nodes, in the order in which they are to hold it. */
-  readonly order: readonly string[];
 }
 
 const HOLDERS = { MASTER: 'here', BACKUP: 'elsewhere', FAULT: 'barred' } as const;
@@ -34,9 +22,7 @@ export function announcementsOf(
   states: ReadonlyMap<InstanceName, InstanceState>,
 ): readonly Announcement[] {
   return sortedInstances(project(desired, options).rows.instances).map(({ name, config }) => {
-    const [, version, id] = name.split('_');
-    const family = version === '4' ? 'IPv4' : 'IPv6';
-    const group = Number(id);
+    const { family, group } = groupOfInstance(name);
     const known = states.get(name);
     return {
       family,

@@ -1,6 +1,7 @@
+import type { Announcement } from '../../model/announcement.ts';
 import type { DesiredState } from '../../model/desired-state.ts';
 import type { Dataplane } from '../dataplane.ts';
-import { type Announcement, announcementsOf } from './announcements.ts';
+import { announcementsOf } from './announcements.ts';
 import { apply } from './apply.ts';
 import type { Keepalived } from './kernel.ts';
 import { observe } from './observe.ts';

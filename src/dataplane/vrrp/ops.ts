@@ -1,7 +1,8 @@
 import * as v from 'valibot';
 import { unreachable } from '../../model/brand.ts';
 import type { Operation, OpOf } from '../dataplane.ts';
-import { type InstanceName, parseInstanceName } from './rows.ts';
+import { operationReader } from '../operation-reader.ts';
+import { groupOfInstance, type InstanceName, parseInstanceName } from './rows.ts';
 import { addressesIn } from './text.ts';
 
 /** Every change this dataplane makes, by name, with its arguments. `config` is text of keepalived.conf(5). */
@@ -52,8 +53,8 @@ function describe(change: VrrpChange): Pick<Operation, 'subject' | 'detail'> {
 
 /** `VRRP group 12 IPv4` */
 function subjectOf(instance: InstanceName): string {
-  const [, version, id] = instance.split('_');
-  return `VRRP group ${id} IPv${version}`;
+  const { family, group } = groupOfInstance(instance);
+  return `VRRP group ${group} ${family}`;
 }
 
 /** Addresses that come and go; without any, the lines that do. */
@@ -95,20 +96,5 @@ const SCHEMAS = {
   deleteProcess: v.object({ op: v.literal('deleteProcess'), ...shown }),
 } satisfies { [Name in keyof VrrpOps]: unknown };
 
-const SCHEMA = v.variant('op', Object.values(SCHEMAS));
-
-/**
- * Reads back an operation of a saved plan.
- * @returns undefined if its name is none of ours
- * @throws RangeError if it has one of our names and is malformed; the message says where
- */
-export function parseOp(value: unknown): VrrpOp | undefined {
-  const name = v.safeParse(v.object({ op: v.string() }), value);
-  if (!name.success || !Object.hasOwn(SCHEMAS, name.output.op)) return undefined;
-  const parsed = v.safeParse(SCHEMA, value);
-  if (parsed.success) return parsed.output;
-  const [issue] = parsed.issues;
-  throw new RangeError(
-    `Cannot read operation ${name.output.op}: ${v.getDotPath(issue) ?? 'it'}: ${issue.message}`,
-  );
-}
+/** See {@link operationReader}. */
+export const parseOp: (value: unknown) => VrrpOp | undefined = operationReader(SCHEMAS);

@@ -4,8 +4,15 @@ import type { DesiredState } from '../../model/desired-state.ts';
 import { compareRejected, type Rejected } from '../../model/rejected.ts';
 import type { Projection } from '../dataplane.ts';
 import { type GroupOptions, groupOf, orderOf } from './groups.ts';
-import { type InstanceName, type InstanceRow, NO_ROWS, type VrrpRows } from './rows.ts';
-import { type Instance, instanceText, isOf, mainText } from './text.ts';
+import {
+  groupOfInstance,
+  type InstanceName,
+  type InstanceRow,
+  instanceName,
+  NO_ROWS,
+  type VrrpRows,
+} from './rows.ts';
+import { type Instance, instanceText, mainText } from './text.ts';
 
 export interface VrrpOptions extends GroupOptions {
   /** With `off` nothing is announced, and what was is taken back. */
@@ -41,8 +48,7 @@ export function project(desired: DesiredState, options: VrrpOptions): Projection
   const groups = new Map<InstanceName, Announced[]>();
   for (const announced of announcedIn(desired, options).values()) {
     const { address, isLocal } = announced;
-    const id = groupOf(address, isLocal, options);
-    const name: InstanceName = `svcplane_${familyOf(address) === 'IPv4' ? 4 : 6}_${id}`;
+    const name = instanceName(familyOf(address), groupOf(address, isLocal, options));
     groups.set(name, [...(groups.get(name) ?? []), announced]);
   }
   if (groups.size === 0) return { rows: NO_ROWS, refused: [] };
@@ -91,9 +97,7 @@ function instanceRow(
   desired: DesiredState,
   options: VrrpOptions,
 ): InstanceRow {
-  const [, version, number = ''] = name.split('_');
-  const family = version === '4' ? 'IPv4' : 'IPv6';
-  const id = Number(number);
+  const { family, group: id } = groupOfInstance(name);
   const able = members.filter(({ isAble }) => isAble).length;
   const order = orderOf(new Set([desired.node, ...desired.otherNodes.values()]), family, id);
   const top = TOP_PRIORITY - (able > 0 && able < members.length ? LOWERED : 0);
@@ -120,7 +124,7 @@ function instanceRow(
 
 /** To each other node's first address of the family, from the own. Without any, or without an own one: by multicast. */
 function unicastOf(family: IpFamily, { nodeAddresses, otherNodes }: DesiredState): Instance['unicast'] {
-  const source = nodeAddresses.find(isOf(family));
+  const source = nodeAddresses.find((address) => familyOf(address) === family);
   const peers = new Map<string, IpAddress>();
   for (const [address, node] of otherNodes) {
     if (familyOf(address) === family && !peers.has(node)) peers.set(node, address);

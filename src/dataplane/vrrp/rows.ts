@@ -1,3 +1,4 @@
+import type { IpFamily } from '../../model/address.ts';
 import { compareText } from '../../model/rejected.ts';
 
 /** Name of a VRRP instance, of its files and in keepalived's log: `svcplane_4_12`, family and virtual router id. */
@@ -39,12 +40,21 @@ export function canonical({ main, instances, isRunning }: VrrpRows): string {
 
 /** By family, then virtual router id. */
 export function sortedInstances(instances: VrrpRows['instances']): readonly InstanceRow[] {
-  return [...instances.values()].sort((a, b) => compareText(sortKey(a.name), sortKey(b.name)));
+  return [...instances.values()].sort((a, b) => {
+    const [one, other] = [groupOfInstance(a.name), groupOfInstance(b.name)];
+    return compareText(one.family, other.family) || one.group - other.group;
+  });
 }
 
-function sortKey(name: InstanceName): string {
-  const [family = '', id = ''] = name.split('_').slice(1);
-  return `${family}${id.padStart(3, '0')}`;
+/** The name of the instance of a group. */
+export function instanceName(family: IpFamily, group: number): InstanceName {
+  return `svcplane_${family === 'IPv4' ? 4 : 6}_${group}`;
+}
+
+/** The inverse of {@link instanceName}; a group is a virtual router id. */
+export function groupOfInstance(name: InstanceName): { readonly family: IpFamily; readonly group: number } {
+  const [, version, group] = name.split('_');
+  return { family: version === '4' ? 'IPv4' : 'IPv6', group: Number(group) };
 }
 
 /** @returns undefined if it is none of ours */

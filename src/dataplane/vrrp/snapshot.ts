@@ -1,6 +1,13 @@
 import { parseIpAddress } from '../../model/address.ts';
 import type { Snapshot, SnapshotAnnouncement } from '../../snapshot/snapshot.ts';
-import { type InstanceName, type InstanceRow, NO_ROWS, sortedInstances, type VrrpRows } from './rows.ts';
+import {
+  groupOfInstance,
+  type InstanceName,
+  type InstanceRow,
+  NO_ROWS,
+  sortedInstances,
+  type VrrpRows,
+} from './rows.ts';
 import { addressesIn } from './text.ts';
 
 /** What of a snapshot this dataplane has. */
@@ -29,10 +36,8 @@ export function fromSnapshot({ announcements = [] }: VrrpOfSnapshot, wanted: Vrr
 }
 
 function announcementOf({ name, config, isAble }: InstanceRow): SnapshotAnnouncement {
-  const [, version, id] = name.split('_');
   return {
-    group: Number(id),
-    family: version === '4' ? 'IPv4' : 'IPv6',
+    ...groupOfInstance(name),
     priority: Number(/^ {2}priority (\d+)$/m.exec(config)?.[1] ?? 0),
     mayHold: isAble,
     addresses: addressesIn(config).flatMap((text) => parseIpAddress(text) ?? []),

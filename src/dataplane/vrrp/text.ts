@@ -1,10 +1,4 @@
-import {
-  compareAddresses,
-  familyOf,
-  type IpAddress,
-  type IpFamily,
-  parseIpAddress,
-} from '../../model/address.ts';
+import { compareAddresses, type IpAddress, type IpFamily, parseIpAddress } from '../../model/address.ts';
 import { hostPrefixLength } from '../../model/cidr.ts';
 import { markerOf } from './groups.ts';
 import type { InstanceName } from './rows.ts';
@@ -113,9 +107,4 @@ function unicastLines({ source, peers }: NonNullable<Instance['unicast']>): read
 
 function block(name: string, lines: readonly string[]): readonly string[] {
   return [`${name} {`, ...lines.map((line) => `  ${line}`), '}'];
-}
-
-/** Whether an address is of the family. */
-export function isOf(family: IpFamily): (address: IpAddress) => boolean {
-  return (address) => familyOf(address) === family;
 }
