@@ -16,7 +16,8 @@ export async function apply(
   signal: AbortSignal,
 ): Promise<ApplyReport<VrrpOp>> {
   if (ops.length === 0 || signal.aborted) return { acknowledged: [], refused: [], notAttempted: ops };
-  const isLast = ops.some(({ op }) => op === 'deleteProcess');
+  // With its configuration it goes, even where it seemed not to run: it may only not have read the last of it.
+  const isLast = ops.some(({ op }) => op === 'deleteProcess' || op === 'deleteMain');
   if (isLast) await keepalived.stop();
   const configs = changesOf(ops, CONFIGS);
   const tracks = changesOf(ops, TRACKS);

@@ -117,6 +117,19 @@ describe('the VRRP dataplane', () => {
     expect([bench.keepalived.loaded, bench.keepalived.present.size]).toEqual([undefined, 0]);
   });
 
+  it.each([
+    { name: 'has ended', loaded: undefined },
+    { name: 'has not read the last of it', loaded: new Map<string, string>() },
+  ])('takes everything away where keepalived $name', async ({ loaded }) => {
+    const bench = new Bench();
+    await bench.sync(announcing([WEB]));
+    bench.keepalived.loaded = loaded;
+    bench.keepalived.present.delete('loaded');
+    bench.keepalived.objection = 'there is no configuration';
+    expect((await bench.sync(announcing([]))).refused).toEqual([]);
+    expect([bench.keepalived.loaded, bench.keepalived.present.size]).toEqual([undefined, 0]);
+  });
+
   it('keeps the address of a Service that is gone while its connections drain', async () => {
     const { dataplane } = new Bench();
     const both = dataplane.project(announcing([WEB, DNS])).rows;
