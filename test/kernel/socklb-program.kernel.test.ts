@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { RawSocket } from '../native-bindings/raw-sockets.ts';
+import { acceptedBy, RawSocket } from '../native-bindings/raw-sockets.ts';
 import { describeSocklb } from '../native-bindings/socklb-cases.ts';
 import { SocklbLab } from '../native-bindings/socklb-lab.ts';
 import { atCgroupRoot, rootCgroup } from './cgroup-root.ts';
@@ -15,6 +15,6 @@ describe('the socket balancer at the root of all cgroups', atCgroupRoot(), () =>
     using server = new RawSocket('TCP').bind('127.0.0.1:18084', true);
     using client = new RawSocket('TCP');
     expect(client.connect('127.0.0.1:30081')).toBe('');
-    expect([server.accept(), client.peer()]).toEqual([true, '127.0.0.1:30081']);
+    expect([...acceptedBy(server), client.peer()]).toEqual([true, '127.0.0.1:30081']);
   });
 });

@@ -1,7 +1,7 @@
 import { constants, endianness } from 'node:os';
 import koffi from 'koffi';
 import { errnoName, SysError } from '../../native-bindings/errno.ts';
-import { close, connect, setsockopt, socket } from '../../native-bindings/libc.ts';
+import { close, connect, poll, setsockopt, socket } from '../../native-bindings/libc.ts';
 import { addressBytes, mappedBytes, parseIpAddress } from '../../src/model/address.ts';
 import * as libc from '../kernel/traffic/libc.ts';
 
@@ -19,6 +19,12 @@ const SOL_SOCKET = 1;
 const SO_REUSEADDR = 2;
 const SO_LINGER = 13;
 const SO_COOKIE = 57;
+// include/uapi/asm-generic/poll.h: struct pollfd is an int and two shorts
+const POLLIN = 1;
+const POLLOUT = 4;
+const POLLFD_BYTES = 8;
+/** A busy kernel leaves packets of the loopback to ksoftirqd: they arrive after the call that sent them. */
+export const LOOPBACK_MS = 2_000;
 const SOCKADDR_IN_BYTES = 16;
 const SOCKADDR_IN6_BYTES = 28;
 const V4_MAPPED_PREFIX = Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff);
@@ -57,6 +63,7 @@ export class RawSocket implements Disposable {
   connect(address: string): string {
     const bytes = this.#encode(address);
     const { errno } = connect(this.#fd, bytes, bytes.length);
+    if (errno === constants.errno.EINPROGRESS) pollFor([this.#fd], POLLOUT, LOOPBACK_MS);
     return errno === 0 || errno === constants.errno.EINPROGRESS ? '' : errnoName(errno);
   }
 
@@ -68,8 +75,13 @@ export class RawSocket implements Disposable {
     return value < 0 ? errnoName(errno) : '';
   }
 
-  /** A datagram that waits and where it says it comes from, undefined if there is none. @throws SysError */
-  receive(): { readonly text: string; readonly from: string } | undefined {
+  /**
+   * A datagram and where it says it comes from, undefined if there is none.
+   * @param withinMs how long to wait for it
+   * @throws SysError
+   */
+  receive(withinMs = 0): { readonly text: string; readonly from: string } | undefined {
+    pollFor([this.#fd], POLLIN, withinMs);
     const buffer = new Uint8Array(512);
     const address = new Uint8Array(SOCKADDR_IN6_BYTES);
     const length = Uint32Array.of(SOCKADDR_IN6_BYTES);
@@ -85,6 +97,15 @@ export class RawSocket implements Disposable {
     const { value } = libc.accept4(this.#fd, address, Uint32Array.of(SOCKADDR_IN6_BYTES), SOCK_FLAGS);
     if (value >= 0) this.#accepted.push(value);
     return value >= 0;
+  }
+
+  /** Waits until something came to one of the sockets: a connection to accept, a datagram. */
+  static awaitAny(sockets: readonly RawSocket[]): void {
+    pollFor(
+      sockets.map((socket) => socket.#fd),
+      POLLIN,
+      LOOPBACK_MS,
+    );
   }
 
   /** Where the socket believes to be connected to, or the name of the errno. */
@@ -118,6 +139,24 @@ export class RawSocket implements Disposable {
     else bytes.set(mappedBytes(address), 8);
     return bytes;
   }
+}
+
+/** Which of the servers a connection came to; waits for the first. */
+export function acceptedBy(...servers: readonly RawSocket[]): readonly boolean[] {
+  RawSocket.awaitAny(servers);
+  return servers.map((server) => server.accept());
+}
+
+/** Returns when one of the sockets is as asked, or the time is up. */
+function pollFor(fds: readonly number[], events: number, timeoutMs: number): void {
+  const pollfds = new Uint8Array(fds.length * POLLFD_BYTES);
+  const view = new DataView(pollfds.buffer);
+  for (const [i, fd] of fds.entries()) {
+    view.setInt32(i * POLLFD_BYTES, fd, littleEndian);
+    view.setInt16(i * POLLFD_BYTES + 4, events, littleEndian);
+  }
+  const { value, errno } = poll(pollfds, fds.length, timeoutMs);
+  if (value < 0) throw new SysError('poll', errno);
 }
 
 /** `10.0.0.1:80` and `[::1]:80`. */

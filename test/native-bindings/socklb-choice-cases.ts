@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { LOOPBACK_MS } from './raw-sockets.ts';
 import type { SocklbLab } from './socklb-lab.ts';
 import { connectMany, openLab as openLabIn, UdpServers, V4, VIP } from './socklb-service.ts';
 
@@ -142,7 +143,7 @@ export function describeChoices(cgroup: () => string): void {
         client.send('x', frontend);
       }
       server.answerAll();
-      expect(client.receive()).toEqual({ text: 'answer to early', from: VIP });
+      expect(client.receive(LOOPBACK_MS)).toEqual({ text: 'answer to early', from: VIP });
     });
 
     test('of two services with the same backend, the one asked last is shown', () => {
@@ -155,7 +156,7 @@ export function describeChoices(cgroup: () => string): void {
       const ask = (frontend: string) => {
         client.send('x', frontend);
         server.answerAll();
-        return client.receive()?.from;
+        return client.receive(LOOPBACK_MS)?.from;
       };
       expect([ask(VIP), ask('10.96.0.60:53'), ask(VIP)]).toEqual([VIP, '10.96.0.60:53', VIP]);
     });

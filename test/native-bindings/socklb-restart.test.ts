@@ -9,6 +9,7 @@ import { BpfMap } from '../../native-bindings/bpf-maps.ts';
 import { loadProgram, shapeOf } from '../../native-bindings/bpf-object.ts';
 import { mountFileSystem, unmountFileSystem } from '../../native-bindings/mounts.ts';
 import { needsBpf } from './bpf-environment.ts';
+import { acceptedBy } from './raw-sockets.ts';
 import { type JoinedCgroup, joinNewCgroup, SocklbLab, temporaryDirectory } from './socklb-lab.ts';
 
 const VIP = '10.96.0.10:80';
@@ -43,7 +44,7 @@ describe('balanced sockets, while the daemon does something else', needsBpf(), (
     using other = lab.server('TCP', '127.0.0.1:18082');
     const connects = () => {
       using client = lab.socket('TCP');
-      return client.connect(VIP) === '' && (server.accept() || other.accept()) && client.peer();
+      return client.connect(VIP) === '' && acceptedBy(server, other).includes(true) && client.peer();
     };
     for (const [name, map] of lab.maps) map.pin(join(bpffs, name));
     for (const [i, { name }] of lab.object.programs.entries()) lab.links[i]?.pin(join(bpffs, name));

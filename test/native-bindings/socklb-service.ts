@@ -1,5 +1,5 @@
 import { expect } from 'vitest';
-import type { ClientKind } from './raw-sockets.ts';
+import { acceptedBy, type ClientKind, RawSocket } from './raw-sockets.ts';
 import { SocklbLab } from './socklb-lab.ts';
 
 /** A client's kind of socket with a service, as it writes the address, and two places for backends. */
@@ -63,8 +63,9 @@ export class UdpServers implements Disposable {
     this.#sockets = backends.map((address) => lab.server('UDP', address));
   }
 
-  /** Answers everything that has come. @returns how much that was */
+  /** Waits for the first datagram, and answers everything that has come. @returns how much that was */
   answerAll(): number {
+    RawSocket.awaitAny(this.#sockets);
     let answered = 0;
     for (const socket of this.#sockets) {
       for (let asked = socket.receive(); asked; asked = socket.receive()) {
@@ -75,8 +76,9 @@ export class UdpServers implements Disposable {
     return answered;
   }
 
-  /** How many datagrams came to each, which are dropped. */
+  /** Waits for the first datagram. @returns how many came to each; they are dropped */
   take(): readonly number[] {
+    RawSocket.awaitAny(this.#sockets);
     return this.#sockets.map((socket) => {
       let count = 0;
       while (socket.receive()) count++;
@@ -92,7 +94,7 @@ export class UdpServers implements Disposable {
 /** Connects so often, one after the other. @returns how many came to each server */
 export function connectMany(
   lab: SocklbLab,
-  servers: readonly [{ accept(): boolean }, { accept(): boolean }],
+  servers: readonly [RawSocket, RawSocket],
   times: number,
   frontend = VIP,
 ): readonly [number, number] {
@@ -100,9 +102,9 @@ export function connectMany(
   for (let i = 0; i < times; i++) {
     using client = lab.socket('TCP');
     expect(client.connect(frontend)).toBe('');
-    for (const [n, server] of [servers[0], servers[1]].entries()) {
-      if (server.accept()) counts[n === 0 ? 0 : 1]++;
-    }
+    const [first, second] = acceptedBy(...servers);
+    counts[0] += Number(first);
+    counts[1] += Number(second);
   }
   return counts;
 }

@@ -9,7 +9,7 @@ import { serviceText, sortedServices } from '../../../src/dataplane/socklb/rows.
 import { createNamespace, type NetworkNamespace } from '../../kernel/probe.ts';
 import { within } from '../../kernel/traffic/raw-socket.ts';
 import { needsBpf } from '../../native-bindings/bpf-environment.ts';
-import { RawSocket } from '../../native-bindings/raw-sockets.ts';
+import { acceptedBy, RawSocket } from '../../native-bindings/raw-sockets.ts';
 import { NEVER, OPTIONS, wantedOf } from './build.ts';
 import { openKernel, SocketGround, syncOnce } from './ground.ts';
 
@@ -55,7 +55,7 @@ describe('BpfSocklbKernel', needsBpf(), () => {
     };
     using one = socket().bind(A, true);
     using two = socket().bind(B, true);
-    const reached = () => [one.accept(), two.accept()];
+    const reached = () => acceptedBy(one, two);
     const frontend = '10.96.0.50:80';
 
     const first = open();

@@ -51,6 +51,7 @@ class Client {
   readonly #connected: Record<string, number> = {};
   readonly #failed: string[] = [];
   #asked = 0;
+  #rounds = 0;
   #isEnded = false;
 
   constructor([address = '', tcp = '', udp = '']: readonly string[]) {
@@ -82,8 +83,15 @@ class Client {
   async ask(): Promise<void> {
     while (!this.#isEnded) {
       await this.#askHeld();
+      this.#rounds += 1;
       await pause(CONNECTION_PAUSE_MS);
     }
+  }
+
+  /** Until everything that is held has been asked from now on: the round that is under way, and one more. */
+  async everyHeldIsAsked(): Promise<void> {
+    const enough = this.#rounds + 2;
+    while (this.#rounds < enough) await pause(CONNECTION_PAUSE_MS);
   }
 
   end(): void {
@@ -150,8 +158,10 @@ async function runClient(args: readonly string[]): Promise<void> {
   await client.hold();
   const tasks = [client.hammer(), client.ask()];
   process.on('message', async (message) => {
-    if (message === 'hold') await client.hold();
-    else {
+    if (message === 'hold') {
+      await client.hold();
+      await client.everyHeldIsAsked();
+    } else {
       client.end();
       await Promise.all(tasks);
     }
