@@ -49,8 +49,8 @@ const OF_DRIFT: readonly Reason[] = ['audit', 'link notice'];
 
 const AUDIT: ReadonlySet<Reason> = new Set(['audit']);
 
-/** So many cheap audits lie between two that see all there is: thresholds, flags, the host's addresses. */
-const CHEAP_AUDITS = 9;
+/** So many cheap audits lie between two that derive and read everything anew: trust in what is remembered ends. */
+const CHEAP_AUDITS = 99;
 
 /** Between the looks at two dataplanes: what changes meanwhile need not wait for all of them. */
 const AUDIT_STEP_MS = 100;

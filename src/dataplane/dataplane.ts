@@ -32,6 +32,8 @@ export interface Dataplane<Rows, Op extends Operation> {
    * where it can't tell, and may miss what nothing but `observe` sees. Without it everything is read and planned.
    */
   isAsWanted?(wanted: Rows, signal: AbortSignal): Promise<boolean>;
+  /** A closer look at a part of the wanted rows: whether what `isAsWanted` does not see of them is as wanted, too. */
+  isPartAsWanted?(wanted: Rows, part: Part, signal: AbortSignal): Promise<boolean>;
   /** Pure; `plan(x, x)` is empty. Foreign rows are seen and never touched. */
   plan(observed: Rows, wanted: Rows): Plan<Op>;
   /** Pure: removes exactly what is ours, at once, and restores what we had changed. */
@@ -58,6 +60,12 @@ export interface Dataplane<Rows, Op extends Operation> {
   holdUnwanted?(observed: Rows, wanted: Rows, held: Unwanted): Rows;
   /** How it is looked at in part; without this every sync looks at all of it. */
   readonly scoped?: ScopedDataplane<Rows>;
+}
+
+/** One of `of` parts of about the same size, by number from 0; together they are all. */
+export interface Part {
+  readonly index: number;
+  readonly of: number;
 }
 
 /** What a sync needs that looks only at virtual servers that changed, and at all that share something with them. */

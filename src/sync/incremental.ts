@@ -75,6 +75,9 @@ export interface IncrementalResult {
 
 const MAX_UNJUDGED_DELETES = 10;
 
+/** So many audits look closely at everything, a part each: all of it at once would keep changes waiting. */
+const PARTS = 10;
+
 /**
  * Syncs at a cost that follows the change: the kernel is as the last sync left it, but for what only it knows, so that
  * only rows of Services that changed are planned. Whole syncs are the truth that heals everything: the first sync, one
@@ -85,6 +88,8 @@ export class IncrementalSync<Input> {
   /** Whether the kernel is as the last sync wanted it. */
   #isSettled = false;
   #unjudged = 0;
+  /** That is looked at closely next. */
+  #part = 0;
   #localAddresses: Set<IpAddress> | undefined;
   #rejected: readonly Rejected[] = [];
 
@@ -104,18 +109,22 @@ export class IncrementalSync<Input> {
   }
 
   /**
-   * A cheap look at what one stage has in the kernel, which changes nothing.
-   * @param step 0, 1, …: stages in the order in which they are observed
-   * @returns `asLeft`, and after the last stage `allAsLeft`; `unknown` where something may be to be done, for a whole
+   * A cheap look at what one stage has in the kernel, and last a closer one at the next part of it all; both change
+   * nothing.
+   * @param step 0, 1, …: stages in the order in which they are observed, then the part
+   * @returns `asLeft`, and after the last step `allAsLeft`; `unknown` where something may be to be done, for a whole
    *   sync to find out
    */
   async look(step: number, signal: AbortSignal): Promise<'asLeft' | 'allAsLeft' | 'unknown'> {
     const { stages, source } = this.#options;
     const { desired } = source;
-    const stage = stages.at(-1 - step);
-    if (!this.#isSettled || !desired || !stage || !(await stage.isAsWanted(desired, signal)))
-      return 'unknown';
-    return step + 1 < stages.length ? 'asLeft' : 'allAsLeft';
+    if (!this.#isSettled || !desired) return 'unknown';
+    const stage = step < stages.length ? stages.at(-1 - step) : undefined;
+    if (stage) return (await stage.isAsWanted(desired, signal)) ? 'asLeft' : 'unknown';
+    const part = { index: this.#part, of: PARTS };
+    this.#part = (this.#part + 1) % PARTS;
+    for (const each of stages) if (!(await each.isPartAsWanted(desired, part, signal))) return 'unknown';
+    return 'allAsLeft';
   }
 
   /** What is, or will be, local on this node for Services; live. */

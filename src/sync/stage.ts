@@ -3,6 +3,7 @@ import type {
   Dataplane,
   DataplaneName,
   Operation,
+  Part,
   Plan,
   Projection,
   Served,
@@ -18,6 +19,8 @@ export interface Stage {
   observe(signal: AbortSignal): Promise<StageState>;
   /** A look as cheap as can be: false where only `observe` and a plan tell what is to be done. */
   isAsWanted(desired: DesiredState, signal: AbortSignal): Promise<boolean>;
+  /** A closer look at a part, for what the cheap look does not see. */
+  isPartAsWanted(desired: DesiredState, part: Part, signal: AbortSignal): Promise<boolean>;
   /** Operations of a saved plan that are this dataplane's. @throws RangeError if one is malformed */
   parse(ops: readonly unknown[]): StageOps;
 }
@@ -79,6 +82,8 @@ export function stageOf<Rows, Op extends Operation>(dataplane: Dataplane<Rows, O
       return stageState(dataplane, observed);
     },
     isAsWanted: (desired, signal) => isAsWanted(dataplane, desired, foreign, signal),
+    isPartAsWanted: async (desired, part, signal) =>
+      (await dataplane.isPartAsWanted?.(dataplane.project(desired).rows, part, signal)) ?? true,
     parse: (ops) => stageOps(dataplane, parsedOps(dataplane, ops)),
   };
 }

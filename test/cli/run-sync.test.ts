@@ -16,6 +16,8 @@ class Bench {
   refuses = true;
   /** What a cheap look finds. */
   isAsWanted = false;
+  isPartAsWanted = true;
+  closeLooks = 0;
   /** How often everything was looked at, and how often cheaply, stage by stage. */
   looks = 0;
   cheapLooks = 0;
@@ -110,6 +112,10 @@ class Bench {
         this.cheapLooks += 1;
         return this.isAsWanted;
       },
+      isPartAsWanted: async () => {
+        this.closeLooks += 1;
+        return this.isPartAsWanted;
+      },
       parse: () => none,
     };
   }
@@ -148,24 +154,32 @@ describe('NodeSync.sync()', () => {
     expect(bench.seen).toEqual([[], ['TCP 192.0.2.80:80']]);
   });
 
-  it('looks cheaply in an audit, and at everything where that finds something, and every tenth time', async () => {
+  it('looks cheaply in an audit, and at everything where that finds something, closely at a part, and every hundredth time', async () => {
     const bench = new Bench({});
     bench.refuses = false;
     await bench.run('start');
     bench.said.length = 0;
     bench.isAsWanted = true;
-    for (let i = 0; i < 9; i++) expect(await bench.run('audit')).toBe(true);
-    expect(bench.said).toEqual(Array.from({ length: 9 }, () => '0 found'));
-    expect(bench.looks).toBe(1);
-    await bench.run('audit');
+    const audit = async () => {
+      while ((await bench.outcome('audit')).auditStepMs !== null);
+    };
+    for (let i = 0; i < 99; i++) await audit();
+    expect(bench.said).toEqual(Array.from({ length: 99 }, () => '0 found'));
+    expect(bench).toMatchObject({ looks: 1, cheapLooks: 99, closeLooks: 99 });
+    await audit();
     expect(bench.looks).toBe(2);
-    await bench.run('audit');
+    await audit();
     expect(bench.looks).toBe(2);
     bench.isAsWanted = false;
     bench.said.length = 0;
-    await bench.run('audit');
+    await audit();
     expect(bench.looks).toBe(3);
     expect(bench.said).toEqual(['1 found', '1 done, complete']);
+    bench.isAsWanted = true;
+    bench.isPartAsWanted = false;
+    await audit();
+    expect(bench.looks).toBe(4);
+    expect(bench.said.slice(2)).toEqual(['1 found', '1 done, complete']);
     expect(new Set(bench.healthy)).toEqual(new Set([true]));
   });
 
@@ -178,6 +192,8 @@ describe('NodeSync.sync()', () => {
     expect((await bench.outcome('audit')).auditStepMs).toBe(100);
     expect((await bench.outcome('cluster changed')).auditStepMs).toBeNull();
     expect(bench).toMatchObject({ cheapLooks: 1, said: ['0 done, complete'] });
+    expect((await bench.outcome('audit')).auditStepMs).toBe(100);
+    expect(bench).toMatchObject({ cheapLooks: 2, closeLooks: 0, said: ['0 done, complete'] });
     expect((await bench.outcome('audit')).auditStepMs).toBeNull();
     expect(bench).toMatchObject({ cheapLooks: 2, looks: 2, said: ['0 done, complete', '0 found'] });
     await bench.run('audit');
@@ -196,6 +212,8 @@ describe('NodeSync.sync()', () => {
     bench.said.length = 0;
     bench.isAsWanted = true;
     await bench.run('audit', 'cluster changed');
+    expect(bench.said).toEqual(['0 done, complete']);
+    await bench.run('audit');
     expect(bench.said).toEqual(['0 done, complete', '0 found']);
     expect(bench.looks).toBe(1);
     bench.isAsWanted = false;

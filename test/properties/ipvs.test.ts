@@ -217,6 +217,43 @@ describe('isAsWanted()', () => {
     ));
 });
 
+describe('isPartAsWanted()', () => {
+  const never = new AbortController().signal;
+  const OF = 3;
+
+  it('sees a threshold that somebody has set, in the one part that has the virtual server', () =>
+    fc.assert(
+      fc.asyncProperty(lawCases, fc.nat(), async (each, choice) => {
+        const world = worldOf({ ...each.observed, unavailableSchedulers: new Set() });
+        await world.sync(each.wanted);
+        world.kernel.disconnectAll();
+        await world.sync(each.wanted);
+        const dataplane = world.dataplane();
+        const observed = await dataplane.observe(never);
+        const { conflicts, make, break: breaking } = dataplane.plan(observed, each.wanted);
+        fc.pre(conflicts.length === 0 && make.length + breaking.length === 0);
+        const parts = async () => {
+          const seen: (boolean | undefined)[] = [];
+          for (let index = 0; index < OF; index++) {
+            seen.push(await dataplane.isPartAsWanted?.(each.wanted, { index, of: OF }, never));
+          }
+          return seen;
+        };
+        expect(await parts()).toEqual([true, true, true]);
+        const servers = [...each.wanted.virtualServers.values()].filter(
+          ({ realServers }) => realServers.size > 0,
+        );
+        const server = servers[choice % servers.length];
+        const [first] = server?.realServers.values() ?? [];
+        fc.pre(server !== undefined && first !== undefined);
+        const realServer = { ...first.config, upperThreshold: first.config.upperThreshold + 1 };
+        const answer = world.kernel.request({ command: 'setDest', identity: server.identity, realServer });
+        expect(answer).toEqual({ outcome: 'ok' });
+        expect((await parts()).filter((is) => is === false)).toHaveLength(1);
+      }),
+    ));
+});
+
 /** What an administrator may do by hand, to one of `servers` or beside them. */
 function meddle(kernel: FakeIpvsKernel, servers: readonly VirtualServerRow[], choice: number): void {
   const server = servers[choice % (servers.length + 1)];

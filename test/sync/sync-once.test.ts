@@ -99,6 +99,7 @@ describe('syncOnce()', () => {
       name: 'ipvs',
       parse: () => stage(ran, []),
       isAsWanted: notAskedFor,
+      isPartAsWanted: notAskedFor,
       observe: async () => ({
         name: 'ipvs',
         canonical: () => '',

@@ -5,6 +5,7 @@ import { applyIpvs, type WriteSysctl, writeSysctlFile } from './apply.ts';
 import type { FlowKernel, IpvsKernel } from './kernel.ts';
 import {
   isAsWanted,
+  isPartAsWanted,
   observeIpvs,
   type ReadSysctl,
   type ReadTable,
@@ -63,6 +64,7 @@ export function createIpvsDataplane(
       return observation.rows;
     },
     isAsWanted: (wanted) => isAsWanted(wanted, foreign, ledger.read(), { readSysctl, readTable }),
+    isPartAsWanted: (wanted, part, signal) => isPartAsWanted(kernel, wanted, part, signal),
     plan: (observed, wanted) => planIpvs(observed, wanted, options),
     teardown: teardownIpvs,
     apply: (ops, signal) => {

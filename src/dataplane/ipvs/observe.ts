@@ -1,10 +1,11 @@
 import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { parseVirtualServerKey, virtualServerKey } from '../../model/virtual-server.ts';
-import type { Ledger, LedgerAccess } from '../ledger.ts';
+import type { Part } from '../dataplane.ts';
+import { EMPTY_LEDGER, type Ledger, type LedgerAccess } from '../ledger.ts';
 import type { IpvsKernel, KernelState } from './kernel.ts';
 import { joinLedger, type StaleEntries, staleEntries } from './ownership.ts';
-import type { IpvsRows } from './rows.ts';
+import { equalConfig, equalRealServerConfig, type IpvsRows } from './rows.ts';
 import { SYSCTL_NAMES } from './sysctls.ts';
 import { compareTable } from './table-text.ts';
 
@@ -85,6 +86,33 @@ export async function isAsWanted(
   if (text === undefined) return false;
   const comparison = compareTable(text, wanted, drains.keys());
   return comparison.isAsWanted && foreign.symmetricDifference(new Set(comparison.strangers)).size === 0;
+}
+
+/**
+ * A look at a part of the wanted rows by name, for what the table as text does not have: thresholds, tunnels, flags.
+ * What drains beside them is not looked at.
+ * @throws what the kernel's reads throw
+ */
+export async function isPartAsWanted(
+  kernel: IpvsKernel,
+  wanted: IpvsRows,
+  { index, of }: Part,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const rows = [...wanted.virtualServers.values()].filter((_, i) => i % of === index);
+  const state = await kernel.read(
+    rows.map(({ identity }) => identity),
+    signal,
+  );
+  const { virtualServers } = joinLedger(state, new Map(), EMPTY_LEDGER, 0);
+  return rows.every((row) => {
+    const found = virtualServers.get(row.key);
+    if (!found || !equalConfig(found.config, row.config)) return false;
+    return [...row.realServers].every(([key, { config }]) => {
+      const realServer = found.realServers.get(key);
+      return realServer !== undefined && equalRealServerConfig(realServer.config, config);
+    });
+  });
 }
 
 /** {@link ReadTable} of this network namespace. */
