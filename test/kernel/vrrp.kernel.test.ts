@@ -4,8 +4,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { until } from './daemon.ts';
 import { UNHURRIED } from './host.ts';
+import { type Lan, VIP, VIP6 } from './lan.ts';
 import { describeWithIpvs, isEmulated, run, UNLESS_LEFT_OUT } from './probe.ts';
-import { Lan, VIP, VIP6 } from './vrrp-network.ts';
+import { FileLan } from './vrrp-network.ts';
 
 const FAILOVERS = isEmulated ? 3 : 10;
 /** Three adverts, and up to one more by priority (RFC 9568, 6.1); then a connect that began too early has to end. */
@@ -19,7 +20,7 @@ function needsKeepalived() {
 describeWithIpvs('addresses announced by VRRP', () => {
   describe('on three nodes', { ...UNHURRIED, ...UNLESS_LEFT_OUT, ...needsKeepalived() }, () => {
     it('are held by one node, taken over when it dies, and stay where they are when it comes back', async () => {
-      using lan = new Lan(3, 'preempt: false');
+      using lan = new FileLan(3, 'preempt: false');
       lan.announce([[VIP, VIP6]]);
       for (const node of lan.nodes) lan.start(node);
       await until(() => lan.holders().length === 1 && lan.holders(VIP6).length === 1);
@@ -46,7 +47,7 @@ describeWithIpvs('addresses announced by VRRP', () => {
     });
 
     it('go to a node with an endpoint where the policy is Local, and follow it', async () => {
-      using lan = new Lan(3, 'preemptDelaySeconds: 0');
+      using lan = new FileLan(3, 'preemptDelaySeconds: 0');
       lan.announce([[VIP]], ['n2']);
       for (const node of lan.nodes) lan.start(node);
       await until(() => names(lan) === 'n2');
@@ -57,7 +58,7 @@ describeWithIpvs('addresses announced by VRRP', () => {
     });
 
     it('stay with their node while Services come and go, and are taken away with the last', async () => {
-      using lan = new Lan(2, 'groups: 1');
+      using lan = new FileLan(2, 'groups: 1');
       lan.announce([[VIP]]);
       for (const node of lan.nodes) lan.start(node);
       await until(() => lan.holders().length === 1 && lan.isAnswered());
@@ -91,7 +92,7 @@ describeWithIpvs('addresses announced by VRRP', () => {
     });
 
     it('are held on both sides of a cut, and by one node when it has healed', async () => {
-      using lan = new Lan(2, 'preemptDelaySeconds: 0');
+      using lan = new FileLan(2, 'preemptDelaySeconds: 0');
       lan.announce([[VIP]]);
       for (const node of lan.nodes) lan.start(node);
       await until(() => lan.holders().length === 1);
