@@ -1,7 +1,7 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { createHost, type Host } from './host.ts';
-import { CommandError, connect, createNamespace, type NetworkNamespace, run } from './probe.ts';
+import { CommandError, connect, createNamespace, killAllIn, type NetworkNamespace } from './probe.ts';
 
 export const VIP = '10.10.0.1';
 export const VIP6 = 'fd00:10::1';
@@ -17,6 +17,8 @@ export interface LanNode extends Host {
   readonly name: string;
   /** On its link `eth0`, of both families. */
   readonly addresses: readonly string[];
+  /** Of that link. */
+  readonly mac: string;
   /** Where keepalived's files are to be; empty again after `fail`. */
   readonly vrrpDirectory: string;
   /** As from a crash on: nothing in it runs, and its link is down. */
@@ -101,17 +103,17 @@ export class Lan implements Disposable {
     this.#plug(host.namespace, [`${v4}/24`, `${v6}/64`]);
     for (const name of ['net.ipv4.ip_forward', 'net.ipv6.conf.all.forwarding']) host.setSysctl(name, '1');
     const vrrpDirectory = join(host.directory, 'vrrp');
+    const [{ address: mac }] = JSON.parse(host.run(['ip', '-j', 'link', 'show', 'dev', 'eth0']));
     const link = (state: string) => void host.run(['ip', 'link', 'set', 'eth0', state]);
     return {
       ...host,
       name: `n${number}`,
       addresses,
+      mac,
       vrrpDirectory,
       fail: () => {
         link('down');
-        for (const pid of run(['ip', 'netns', 'pids', host.namespace.name]).split('\n').filter(Boolean)) {
-          process.kill(Number(pid), 'SIGKILL');
-        }
+        killAllIn(host.namespace.name);
         // As after a boot: /run is empty, and so is the link.
         host.run(['ip', 'address', 'flush', 'dev', 'eth0']);
         rmSync(vrrpDirectory, { recursive: true, force: true });

@@ -113,7 +113,7 @@ export function createNamespace(label: string): NetworkNamespace {
     [Symbol.dispose]: () => {
       if (disposed) return;
       disposed = true;
-      for (const pid of run(['ip', 'netns', 'pids', name]).split('\n').filter(Boolean)) kill(Number(pid));
+      killAllIn(name);
       run(['ip', 'netns', 'del', name]);
     },
   };
@@ -140,6 +140,11 @@ export function connect(a: LinkEnd, b: LinkEnd): void {
     }
     run([...ip, 'link', 'set', end.interface, 'up']);
   }
+}
+
+/** Ends all processes of a network namespace by SIGKILL. @param name as `ip netns` knows it */
+export function killAllIn(name: string): void {
+  for (const pid of run(['ip', 'netns', 'pids', name]).split('\n').filter(Boolean)) kill(Number(pid));
 }
 
 function kill(pid: number): void {
