@@ -1,4 +1,3 @@
-import { spawnSync } from 'node:child_process';
 import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -7,7 +6,7 @@ import { AnnouncementCapture } from './announcement-capture.ts';
 import { until } from './daemon.ts';
 import { UNHURRIED } from './host.ts';
 import { type Lan, type LanNode, VIP, VIP6 } from './lan.ts';
-import { describeWithIpvs, isEmulated, run, UNLESS_LEFT_OUT } from './probe.ts';
+import { describeWithIpvs, isEmulated, needsKeepalived, run, UNLESS_LEFT_OUT } from './probe.ts';
 import { FileLan } from './vrrp-network.ts';
 
 const FAILOVERS = isEmulated ? 3 : 10;
@@ -16,11 +15,6 @@ const TAKE_OVER_MS = isEmulated ? 15_000 : 5000;
 /** Longer than a node waits in any case. */
 const PREEMPT_DELAY_SECONDS = isEmulated ? 30 : 10;
 const WAIT = { timeout: 60_000, interval: 50 };
-
-function needsKeepalived() {
-  const { error } = spawnSync('keepalived', ['--version']);
-  return error ? { skip: true, meta: { skipReason: `cannot run keepalived: ${error.message}` } } : {};
-}
 
 describeWithIpvs('addresses announced by VRRP', () => {
   describe('on three nodes', { ...UNHURRIED, ...UNLESS_LEFT_OUT, ...needsKeepalived() }, () => {
