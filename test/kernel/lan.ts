@@ -50,7 +50,14 @@ export class Lan implements Disposable {
 
   /** The nodes that have the address on their link. */
   holders(vip = VIP): readonly LanNode[] {
-    return this.nodes.filter((host) => has(host, vip));
+    return this.nodes.filter((host) => this.held(host).has(vip));
+  }
+
+  /** All that a node has on its link, without lengths. */
+  held({ namespace }: LanNode): ReadonlySet<string> {
+    const [{ addr_info }] = JSON.parse(namespace.run(['ip', '-j', 'address', 'show', 'dev', 'eth0']));
+    const addresses: readonly { readonly local: string }[] = addr_info;
+    return new Set(addresses.map(({ local }) => local));
   }
 
   /** Nodes hear nothing of each other any more. */
@@ -126,8 +133,4 @@ export class Lan implements Disposable {
       [Symbol.dispose]: () => host[Symbol.dispose](),
     };
   }
-}
-
-function has(host: Host, address: string): boolean {
-  return host.run(['ip', '-o', 'address', 'show', 'dev', 'eth0']).includes(` ${address}/`);
 }

@@ -45,7 +45,8 @@ export class FileLan extends Lan {
 }
 
 function objectsOf(name: string, i: number, ingress: readonly string[], localTo: readonly string[] | null) {
-  const clusterIPs = [`10.96.0.${10 + i}`, `fd00:96::${10 + i}`];
+  const host = 10 + i;
+  const clusterIPs = [`10.96.${host >> 8}.${host & 255}`, `fd00:96::${host.toString(16)}`];
   const spec = {
     type: 'LoadBalancer',
     ...(localTo && { externalTrafficPolicy: 'Local' }),
