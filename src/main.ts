@@ -286,7 +286,11 @@ const context: CliContext = {
   recordedStates: (config, snapshot, desired) =>
     recordedStates(unconnected(config), snapshot, desired, Date.now()),
   projectSnapshot: (config, desired) => projectSnapshot(unconnected(config), desired),
-  announcementWords: (config, desired, address) => announcementWords(desired, config.vrrp, address),
+  announcementWords: (config, desired, address) => {
+    const { directory, program } = config.vrrp;
+    const keepalived = new KeepalivedClient(directory, program);
+    return announcementWords(desired, config.vrrp, address, () => keepalived.states());
+  },
   traceRows: (config, desired) => traceRows(unconnected(config), config, desired),
   inspectHost,
 };

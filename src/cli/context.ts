@@ -69,7 +69,7 @@ export interface CliContext {
   projectSnapshot(config: Config, desired: DesiredState): Snapshot;
   /** The rows that `desired` means to the dataplanes, for following connections through them. */
   traceRows(config: Config, desired: DesiredState): TraceRows;
-  /** Who is to announce an address; empty where it is none of a load balancer, or nothing is announced. */
+  /** Who is to announce an address, and who does; empty where it is none of a load balancer, or nothing is announced. */
   announcementWords(config: Config, desired: DesiredState, address: IpAddress): readonly string[];
   /** For `doctor`; never throws for what it finds. */
   inspectHost(config: Config): Promise<HostReport>;

@@ -149,7 +149,8 @@ export class CliHarness implements Disposable {
       recordedStates: (config, snapshot, desired) =>
         recordedStates(this.#dataplanes(config), snapshot, desired, 0),
       projectSnapshot: (config, desired) => projectSnapshot(this.#dataplanes(config), desired),
-      announcementWords: (config, desired, address) => announcementWords(desired, config.vrrp, address),
+      announcementWords: (config, desired, address) =>
+        announcementWords(desired, config.vrrp, address, () => new Map()),
       traceRows: (config, desired) => traceRows(this.#dataplanes(config), config, desired),
       inspectHost: async () => this.host,
     };

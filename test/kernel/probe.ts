@@ -52,10 +52,21 @@ function whyNoNftables(): string | undefined {
   return status === 0 ? undefined : `no nf_tables in this kernel or network namespace: ${stderr.trim()}`;
 }
 
+interface SkipOptions {
+  readonly skip?: true;
+  readonly meta?: { readonly skipReason: string };
+}
+
 /** Options of tests that need nf_tables but no IPVS: without it they are skipped, with the probe's reason. */
-export function needsNftables(): { readonly skip?: true; readonly meta?: { readonly skipReason: string } } {
+export function needsNftables(): SkipOptions {
   const skipReason = whyNoNftables();
   return skipReason === undefined ? {} : { skip: true, meta: { skipReason } };
+}
+
+/** Options of tests that need keepalived: without it they are skipped, with the reason. */
+export function needsKeepalived(): SkipOptions {
+  const { error } = spawnSync('keepalived', ['--version']);
+  return error ? { skip: true, meta: { skipReason: `cannot run keepalived: ${error.message}` } } : {};
 }
 
 /** A command that a test needs has failed. */
@@ -113,7 +124,7 @@ export function createNamespace(label: string): NetworkNamespace {
     [Symbol.dispose]: () => {
       if (disposed) return;
       disposed = true;
-      for (const pid of run(['ip', 'netns', 'pids', name]).split('\n').filter(Boolean)) kill(Number(pid));
+      killAllIn(name);
       run(['ip', 'netns', 'del', name]);
     },
   };
@@ -140,6 +151,11 @@ export function connect(a: LinkEnd, b: LinkEnd): void {
     }
     run([...ip, 'link', 'set', end.interface, 'up']);
   }
+}
+
+/** Ends all processes of a network namespace by SIGKILL. @param name as `ip netns` knows it */
+export function killAllIn(name: string): void {
+  for (const pid of run(['ip', 'netns', 'pids', name]).split('\n').filter(Boolean)) kill(Number(pid));
 }
 
 function kill(pid: number): void {

@@ -36,13 +36,29 @@ describe('announcementsOf()', () => {
 });
 
 describe('announcementWords()', () => {
+  const words = (localEndpoints: number, log = '', vrrp = {}) =>
+    announcementWords(
+      announcing([{ address: '10.10.0.1', localEndpoints }]),
+      options(vrrp),
+      ip('10.10.0.1'),
+      () => statesIn(log),
+    );
+
   it('says who is to announce an address, and why not this node', () => {
-    const words = (localEndpoints: number) =>
-      announcementWords(announcing([{ address: '10.10.0.1', localEndpoints }]), options(), ip('10.10.0.1'));
     expect(words(1)).toEqual([
       expect.stringMatching(/^announced by VRRP group \d+, first by n\d, then n\d, n\d$/),
     ]);
     expect(words(0)).toEqual([words(1)[0], 'not by this node, which has no endpoint for it']);
-    expect(announcementWords(announcing([]), options(), ip('10.10.0.1'))).toEqual([]);
+    expect(announcementWords(announcing([]), options(), ip('10.10.0.1'), () => new Map())).toEqual([]);
+  });
+
+  it('says who does, and since when, as far as keepalived has said', () => {
+    const one = { firstId: 11, groups: 1, lastId: 12 };
+    const at = (second: number) => new Date(2026, 10, 29, 1, 16, second).toISOString();
+    expect(words(1, LOG, one)).toEqual([words(1, '', one)[0], `here since ${at(3)}`]);
+    const elsewhere = `${LOG}Sun Nov 29 01:16:17 2026: (svcplane_4_12) Entering BACKUP STATE\n`;
+    expect(words(1, elsewhere, one)[1]).toBe(`at another node since ${at(17)}`);
+    const barred = `${LOG}Sun Nov 29 01:16:18 2026: (svcplane_4_12) Entering FAULT STATE\n`;
+    expect(words(0, barred, one)[2]).toBe(`not here since ${at(18)}`);
   });
 });

@@ -118,7 +118,8 @@ export function wireToApi(node: NetworkNamespace, nodeAddress: string): void {
   for (const { ip, link, peer, mac } of ends) {
     run([...ip, 'neighbour', 'add', peer, 'lladdr', mac, 'dev', link, 'nud', 'permanent']);
   }
-  run(['ip', 'route', 'add', `${nodeAddress}/32`, 'dev', here]);
+  // A node before of this address may have been removed, and its link be about to go.
+  run(['ip', 'route', 'replace', `${nodeAddress}/32`, 'dev', here]);
   run([...there, 'route', 'add', `${ADDRESS}/32`, 'dev', 'api', 'src', nodeAddress]);
 }
 
