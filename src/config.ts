@@ -72,6 +72,8 @@ const schema = v.strictObject({
   ),
   /** Announcing addresses of load balancers from one node at a time. */
   vrrp: v.optional(vrrp, {}),
+  /** None, for pods answer clients by the node they are on: this is for endpoints that route back through the holder. */
+  keepSourceCIDRs: v.optional(v.array(cidr), []),
   /** Of `lb-controller` alone. */
   loadBalancer: v.optional(loadBalancer, {}),
   /** Twice the default grace period of a pod: its connections end with the pod, so waiting longer is in vain. */
