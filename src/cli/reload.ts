@@ -42,6 +42,7 @@ const RELOADS = {
   strictARP: 'immediate',
   socketLoadBalancer: 'immediate',
   vrrp: 'immediate',
+  connectionSync: 'immediate',
   keepSourceCIDRs: 'immediate',
   loadBalancer: 'immediate',
   drainTimeoutSeconds: 'immediate',

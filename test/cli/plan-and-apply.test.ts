@@ -216,6 +216,7 @@ describe('the ledger', () => {
       links: new Set(),
       sysctls: new Map(),
       staleFlows: new Set(),
+      syncDaemons: new Map(),
     }));
     const { exit, out } = await cli.run('apply', '-f', manifests);
     expect(exit).toBe(0);
