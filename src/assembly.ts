@@ -7,6 +7,14 @@ import {
   fromSnapshot as addressesFromSnapshot,
   toSnapshot as addressesToSnapshot,
 } from './dataplane/addresses/snapshot.ts';
+import { syncDataplane } from './dataplane/connsync/index.ts';
+import type { SyncKernel } from './dataplane/connsync/kernel.ts';
+import type { SyncOp } from './dataplane/connsync/ops.ts';
+import type { SyncRows } from './dataplane/connsync/rows.ts';
+import {
+  fromSnapshot as syncFromSnapshot,
+  toSnapshot as syncToSnapshot,
+} from './dataplane/connsync/snapshot.ts';
 import type { Dataplane } from './dataplane/dataplane.ts';
 import { createIpvsDataplane, type IpvsResources } from './dataplane/ipvs/index.ts';
 import type { IpvsKernel } from './dataplane/ipvs/kernel.ts';
@@ -43,6 +51,8 @@ import type { Stages } from './sync/sync-once.ts';
 export interface Resources extends IpvsResources {
   readonly links: LinkKernel;
   readonly nftables: NftablesKernel;
+  /** Without it connections are not synchronised. */
+  readonly connectionSync?: SyncKernel;
   /** Without it sockets are left alone: as where the kernel has no BPF. */
   readonly sockets?: SocklbKernel | undefined;
   /** Why there are none although they are wanted. */
@@ -54,6 +64,8 @@ export interface Resources extends IpvsResources {
 export interface Dataplanes {
   readonly nftables: Dataplane<NftablesRows, NftablesOp>;
   readonly ipvs: Dataplane<IpvsRows, IpvsOp>;
+  /** undefined where nobody can be asked for it. */
+  readonly connsync: Dataplane<SyncRows, SyncOp> | undefined;
   readonly addresses: Dataplane<AddressRows, AddressOp>;
   /** undefined where there is no keepalived to have. */
   readonly vrrp: VrrpDataplane | undefined;
@@ -72,6 +84,9 @@ export function assembleDataplanes(config: Config, resources: Resources): Datapl
     { ...config, table: config.nftablesTable },
   );
   const ipvs = createIpvsDataplane(resources, { ...config, ipv6: true, defaultScheduler: config.scheduler });
+  const connsync =
+    resources.connectionSync &&
+    syncDataplane(resources.connectionSync, resources.ledger, config.connectionSync);
   const addresses = addressesDataplane(resources.links, resources.ledger, {
     ...config,
     announcingLink: config.vrrp.mode === 'off' ? null : config.vrrp.interface,
@@ -82,6 +97,11 @@ export function assembleDataplanes(config: Config, resources: Resources): Datapl
   const { sockets, socketRefusal } = resources;
   const socklb = sockets && socketDataplane(config, sockets, resources.nowMs);
   const absent = socketRefusal === undefined ? undefined : createAbsentSocklb(socketRefusal);
+  const first = [stageOf(nftables), stageOf(ipvs), ...(connsync ? [stageOf(connsync)] : [])];
+  const firstScoped = [
+    ...[scopedStageOf(nftables), scopedStageOf(ipvs)],
+    ...(connsync ? [scopedStageOf(connsync)] : []),
+  ];
   const last = [
     ...(vrrp ? [stageOf(vrrp)] : []),
     ...(socklb ? [stageOf(socklb)] : []),
@@ -97,11 +117,12 @@ export function assembleDataplanes(config: Config, resources: Resources): Datapl
   return {
     nftables,
     ipvs,
+    connsync,
     addresses,
     vrrp,
     socklb,
-    stages: [stageOf(nftables), stageOf(ipvs), stageOf(addresses), ...last],
-    scopedStages: [scopedStageOf(nftables), scopedStageOf(ipvs), scopedStageOf(addresses), ...lastScoped],
+    stages: [...first, stageOf(addresses), ...last],
+    scopedStages: [...firstScoped, scopedStageOf(addresses), ...lastScoped],
   };
 }
 
@@ -122,7 +143,9 @@ export function assembleUnconnected(config: Config, links: LinkKernel, nowMs: ()
   const isWanted = ['on', 'hostOnly'].includes(config.socketLoadBalancer.mode);
   const sockets = isWanted ? NO_SOCKETS : undefined;
   const keepalived = () => NO_KEEPALIVED;
-  return assembleDataplanes(config, { kernel, links, nftables, ledger, sockets, keepalived, nowMs });
+  const connectionSync: SyncKernel = { daemons: noKernel, start: noKernel, stop: noKernel };
+  const none = { kernel, links, nftables, ledger, sockets, keepalived, connectionSync };
+  return assembleDataplanes(config, { ...none, nowMs });
 }
 
 const NO_SOCKETS: SocklbKernel = {
@@ -170,7 +193,7 @@ export function countSocketFrontends(
 
 /** What `snapshot` records as the state of every dataplane; it records no sysctls, which count as right. */
 export function recordedStates(
-  { nftables, ipvs, addresses, vrrp, socklb }: Dataplanes,
+  { nftables, ipvs, connsync, addresses, vrrp, socklb }: Dataplanes,
   snapshot: Snapshot,
   desired: DesiredState,
   nowMs: number,
@@ -178,6 +201,7 @@ export function recordedStates(
   return [
     stageState(nftables, nftablesFromSnapshot(snapshot, nftables.project(desired).rows)),
     stageState(ipvs, rowsFromSnapshot(snapshot.virtualServers, nowMs)),
+    ...(connsync ? [stageState(connsync, syncFromSnapshot(snapshot))] : []),
     stageState(addresses, addressesFromSnapshot(snapshot, addresses.project(desired).rows)),
     ...(vrrp ? [stageState(vrrp, vrrpFromSnapshot(snapshot, vrrp.project(desired).rows))] : []),
     ...(socklb ? [stageState(socklb, socketsFromSnapshot(snapshot, socklb.project(desired).rows))] : []),
@@ -186,7 +210,7 @@ export function recordedStates(
 
 /** The rows that `desired` means to the dataplanes; `rejected` has what they refuse. */
 export function projectSnapshot(
-  { nftables, ipvs, addresses, vrrp, socklb }: Dataplanes,
+  { nftables, ipvs, connsync, addresses, vrrp, socklb }: Dataplanes,
   desired: DesiredState,
 ): Snapshot {
   const rules = nftables.project(desired);
@@ -202,6 +226,7 @@ export function projectSnapshot(
     ...nftablesToSnapshot(rules.rows),
     ...(sockets && socketsToSnapshot(sockets.rows)),
     ...(announced && vrrpToSnapshot(announced.rows)),
+    ...(connsync && syncToSnapshot(connsync.project(desired).rows, 'desired')),
     rejected: [rules, servers, bound, announced, sockets]
       .flatMap((projection) => projection?.refused ?? [])
       .sort(compareRejected),
@@ -221,12 +246,13 @@ export function traceRows({ nftables, ipvs, addresses }: Dataplanes, config: Con
 
 /** What the kernel has. */
 export async function observeSnapshot(
-  { nftables, ipvs, addresses, vrrp, socklb }: Dataplanes,
+  { nftables, ipvs, connsync, addresses, vrrp, socklb }: Dataplanes,
   node: string,
   signal: AbortSignal,
 ): Promise<Snapshot> {
   const rules = await nftables.observe(signal);
   const servers = await ipvs.observe(signal);
+  const synchronised = await connsync?.observe(signal);
   const bound = await addresses.observe(signal);
   const announced = await vrrp?.observe(signal);
   const sockets = await socklb?.observe(signal);
@@ -238,6 +264,7 @@ export async function observeSnapshot(
     ...nftablesToSnapshot(rules),
     ...(sockets && socketsToSnapshot(sockets)),
     ...(announced && vrrpToSnapshot(announced)),
+    ...(synchronised && syncToSnapshot(synchronised, 'observed')),
     rejected: [],
   };
 }

@@ -44,3 +44,13 @@ export const vrrp = v.pipe(
       `${input.firstId} to ${input.lastId} has no virtual router id left for policy Local beside ${input.groups} groups`,
   ),
 );
+
+/** Connections that go on where an address moves to another node: each key with its reason. */
+export const connectionSync = v.strictObject({
+  /** Off: connections survive a move only where the endpoint's way back leads through whoever holds the address. */
+  mode: v.optional(v.picklist(['off', 'on']), 'off'),
+  /** Where the other nodes are told of connections, by multicast. */
+  interface: v.optional(interfaceName, 'eth0'),
+  /** Of these nodes alone: whoever else has it on this network is believed, too. */
+  id: v.optional(id, 83),
+});

@@ -17,7 +17,7 @@ import {
   share,
   tableName,
 } from './config-values.ts';
-import { vrrp } from './config-vrrp.ts';
+import { connectionSync, vrrp } from './config-vrrp.ts';
 import { suggestion } from './model/suggestion.ts';
 
 /** The configuration file; each default with its unit and reason. */
@@ -72,6 +72,10 @@ const schema = v.strictObject({
   ),
   /** Announcing addresses of load balancers from one node at a time. */
   vrrp: v.optional(vrrp, {}),
+  /** What other nodes know of the connections of this one. */
+  connectionSync: v.optional(connectionSync, {}),
+  /** None, for pods answer clients by the node they are on: this is for endpoints that route back through the holder. */
+  keepSourceCIDRs: v.optional(v.array(cidr), []),
   /** Of `lb-controller` alone. */
   loadBalancer: v.optional(loadBalancer, {}),
   /** Twice the default grace period of a pod: its connections end with the pod, so waiting longer is in vain. */

@@ -21,6 +21,7 @@ import { daemonAccess, openCluster, openLoadBalancer } from './daemon-host.ts';
 import { openLinkKernel } from './dataplane/addresses/client.ts';
 import { nodeAddressesOf } from './dataplane/addresses/rows.ts';
 import { NOTICE_GROUPS, watchLinks } from './dataplane/addresses/watch.ts';
+import { NetlinkSyncKernel } from './dataplane/connsync/client.ts';
 import { NetlinkIpvsKernel } from './dataplane/ipvs/client.ts';
 import { NetlinkFlowKernel } from './dataplane/ipvs/flow-client.ts';
 import { readSysctlFile } from './dataplane/ipvs/observe.ts';
@@ -74,8 +75,8 @@ async function openNode(config: Config, access: 'read' | 'write'): Promise<NodeA
   const sockets = resources.use(
     await NodeSockets.open(config.socketLoadBalancer, access, loadSocketBindings),
   );
-  const keepalived = (directory: string, program: string) => new KeepalivedClient(directory, program);
-  const outside = { kernel, flows, links, nftables, ledger, keepalived, nowMs: Date.now };
+  const connectionSync = new NetlinkSyncKernel(client);
+  const outside = { kernel, flows, links, nftables, ledger, keepalived, connectionSync, nowMs: Date.now };
   let wired = wire(config, outside, sockets);
   // A process that makes no further sync leaves nothing over.
   if (access === 'write') resources.defer(() => wired.dataplanes.socklb?.finish(interrupted.signal));
@@ -114,6 +115,8 @@ async function openNode(config: Config, access: 'read' | 'write'): Promise<NodeA
     [Symbol.asyncDispose]: () => kept.disposeAsync(),
   };
 }
+
+const keepalived = (directory: string, program: string) => new KeepalivedClient(directory, program);
 
 /** What sockets are balanced with may change with the configuration. */
 function wire(config: Config, outside: Resources, { kernel, refusal }: NodeSockets) {
@@ -287,8 +290,7 @@ const context: CliContext = {
     recordedStates(unconnected(config), snapshot, desired, Date.now()),
   projectSnapshot: (config, desired) => projectSnapshot(unconnected(config), desired),
   announcementWords: (config, desired, address) => {
-    const { directory, program } = config.vrrp;
-    const keepalived = new KeepalivedClient(directory, program);
+    const keepalived = new KeepalivedClient(config.vrrp.directory, config.vrrp.program);
     return announcementWords(desired, config.vrrp, address, () => keepalived.states());
   },
   traceRows: (config, desired) => traceRows(unconnected(config), config, desired),

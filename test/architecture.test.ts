@@ -68,6 +68,11 @@ const RULES: readonly { readonly of: RegExp; readonly may: RegExp; readonly pack
     packages: /^(valibot|node:.*)$/,
   },
   {
+    of: /^src\/dataplane\/connsync\//,
+    may: /^src\/(model|snapshot|netlink)\/|^src\/dataplane\/(connsync\/.*|[^/]+\.ts)$/,
+    packages: /^(valibot|node:.*)$/,
+  },
+  {
     of: /^src\/dataplane\/nftables\//,
     may: /^src\/(model|snapshot)\/|^src\/dataplane\/(nftables\/.*|[^/]+\.ts)$/,
     packages: /^(valibot|node:.*)$/,

@@ -42,6 +42,8 @@ const RELOADS = {
   strictARP: 'immediate',
   socketLoadBalancer: 'immediate',
   vrrp: 'immediate',
+  connectionSync: 'immediate',
+  keepSourceCIDRs: 'immediate',
   loadBalancer: 'immediate',
   drainTimeoutSeconds: 'immediate',
   drainDeletedServices: 'immediate',

@@ -4,7 +4,7 @@ import type { Protocol } from '../model/port.ts';
 import type { Rejected } from '../model/rejected.ts';
 import type { RealServer, VirtualServer, VirtualServerKey } from '../model/virtual-server.ts';
 
-export type DataplaneName = 'nftables' | 'ipvs' | 'addresses' | 'vrrp' | 'socklb';
+export type DataplaneName = 'nftables' | 'ipvs' | 'connsync' | 'addresses' | 'vrrp' | 'socklb';
 
 /**
  * One part of the kernel that svcplane keeps right.

@@ -3,7 +3,7 @@ import { compareAddresses, type IpAddress, parseIpAddress } from '../model/addre
 import { formatCidr, parseCidr } from '../model/cidr.ts';
 import { compareText } from '../model/rejected.ts';
 import { parseVirtualServerKey, type VirtualServerKey, virtualServerKey } from '../model/virtual-server.ts';
-import type { DrainKey, Ledger, LedgerDrain, LedgerOrigin } from './ledger.ts';
+import type { DrainKey, Ledger, LedgerDrain, LedgerOrigin, LedgerSyncDaemon, SyncRole } from './ledger.ts';
 
 /** What a ledger is valid for: after a reboot, or in another network namespace, nothing in it exists. */
 export interface KernelIdentity {
@@ -31,6 +31,7 @@ export function formatLedger({ bootId, networkNamespace, ledger }: LedgerDocumen
     routes: [...ledger.routes].sort(compareText),
     links: [...ledger.links].sort(compareText),
     sysctls: sortedObject(ledger.sysctls),
+    syncDaemons: sortedObject(ledger.syncDaemons),
   };
   return `${JSON.stringify(document, null, 1)}\n`;
 }
@@ -61,6 +62,7 @@ export function parseLedger(text: string): LedgerDocument {
       routes: new Set(ledger.routes),
       links: new Set(ledger.links),
       sysctls: new Map(Object.entries(ledger.sysctls)),
+      syncDaemons: new Map(SYNC_ROLES.flatMap((role) => syncDaemonEntry(role, ledger.syncDaemons[role]))),
     },
   };
 }
@@ -107,6 +109,8 @@ const DRAIN = v.union([
   v.object({ startedAtMs: NUMBER, timeoutSeconds: NUMBER }),
 ]);
 
+const SYNC_DAEMON = v.object({ interface: v.string(), id: NUMBER });
+
 const DOCUMENT = v.object({
   version: v.literal(1),
   bootId: v.string(),
@@ -127,7 +131,20 @@ const DOCUMENT = v.object({
   routes: v.array(PREFIX),
   links: v.array(v.string()),
   sysctls: v.record(v.string(), v.object({ before: v.string(), set: v.string() })),
+  syncDaemons: v.optional(
+    v.object({ master: v.exactOptional(SYNC_DAEMON), backup: v.exactOptional(SYNC_DAEMON) }),
+    {},
+  ),
 });
+
+const SYNC_ROLES: readonly SyncRole[] = ['backup', 'master'];
+
+function syncDaemonEntry(
+  role: SyncRole,
+  daemon: LedgerSyncDaemon | undefined,
+): readonly (readonly [SyncRole, LedgerSyncDaemon])[] {
+  return daemon ? [[role, daemon]] : [];
+}
 
 /** A frontend is left out of its own entry, and what is as configured. */
 function originEntry([key, origin]: readonly [VirtualServerKey, LedgerOrigin]) {

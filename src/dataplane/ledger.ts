@@ -26,6 +26,15 @@ export interface LedgerSysctl {
   readonly set: string;
 }
 
+/** A kernel thread that sends IPVS's connections to other nodes, or takes those of others. */
+export type SyncRole = 'master' | 'backup';
+
+/** A daemon of connection synchronisation that we started; another one in its place is not ours. */
+export interface LedgerSyncDaemon {
+  readonly interface: string;
+  readonly id: number;
+}
+
 /**
  * What in this kernel is ours. Nothing that is not written here is ever deleted. Written ahead: a row is entered
  * before it is made, so that a crash in between leaves nothing of ours unowned. Valid for one boot and one network
@@ -44,6 +53,7 @@ export interface Ledger {
   readonly links: ReadonlySet<string>;
   /** By name with dots: `net.ipv4.vs.conntrack`. */
   readonly sysctls: ReadonlyMap<string, LedgerSysctl>;
+  readonly syncDaemons: ReadonlyMap<SyncRole, LedgerSyncDaemon>;
 }
 
 export type DrainKey = `${VirtualServerKey} -> ${RealServerKey}`;
@@ -60,6 +70,7 @@ export const EMPTY_LEDGER: Ledger = {
   routes: new Set(),
   links: new Set(),
   sysctls: new Map(),
+  syncDaemons: new Map(),
 };
 
 /** The ledger with nothing left of it but these virtual servers, and what drains in them. */

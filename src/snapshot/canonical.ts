@@ -22,7 +22,7 @@ import type {
  * absence left out: two snapshots of one state become the same text. Pure; the input is not changed.
  */
 export function canonicalSnapshot(snapshot: Snapshot): Snapshot {
-  const { routes, nftables, sockets, announcements, ...rest } = snapshot;
+  const { routes, nftables, sockets, announcements, connectionSync, ...rest } = snapshot;
   return {
     ...rest,
     addresses: sorted(snapshot.addresses, compareAddresses),
@@ -32,6 +32,10 @@ export function canonicalSnapshot(snapshot: Snapshot): Snapshot {
     ...(sockets && { sockets: canonicalSockets(sockets) }),
     ...(announcements &&
       announcements.length > 0 && { announcements: sorted(announcements, compareAnnouncements) }),
+    ...(connectionSync &&
+      connectionSync.length > 0 && {
+        connectionSync: sorted(connectionSync, (a, b) => compareText(a.role, b.role)),
+      }),
     rejected: sorted(snapshot.rejected, compareRejected),
   };
 }

@@ -2,7 +2,7 @@ import { compareAddresses, type IpAddress } from '../model/address.ts';
 import { compareText } from '../model/rejected.ts';
 import { type RealServerKey, realServerKey, type VirtualServerKey } from '../model/virtual-server.ts';
 import { canonicalSnapshot, keyOf } from './canonical.ts';
-import { announcementLines, elementLines, socketLines } from './render-text.ts';
+import { announcementLines, elementLines, socketLines, syncDaemonLines } from './render-text.ts';
 import type {
   Snapshot,
   SnapshotNftables,
@@ -26,6 +26,8 @@ export interface SnapshotDiff {
   readonly sockets: SetDiff<string>;
   /** Groups of addresses, a line each. */
   readonly announcements: SetDiff<string>;
+  /** Daemons of connection synchronisation, a line each. */
+  readonly connectionSync: SetDiff<string>;
 }
 
 export interface SetDiff<T> {
@@ -74,6 +76,11 @@ export function diffSnapshots(before: Snapshot, after: Snapshot): SnapshotDiff {
       announcementLines(b.announcements ?? []),
       compareText,
     ),
+    connectionSync: diffSets(
+      syncDaemonLines(a.connectionSync ?? []),
+      syncDaemonLines(b.connectionSync ?? []),
+      compareText,
+    ),
   };
 }
 
@@ -117,17 +124,12 @@ export interface DiffCounts {
 }
 
 export function countDiff(diff: SnapshotDiff): DiffCounts {
-  const { addresses, routes, virtualServers, nftables, sockets, announcements } = diff;
+  const { addresses, routes, virtualServers, nftables, sockets, announcements, connectionSync } = diff;
+  const sets = [addresses, routes, nftables, sockets, announcements, connectionSync];
   const rows = (servers: readonly SnapshotVirtualServer[]) =>
     servers.reduce((sum, { realServers }) => sum + 1 + realServers.length, 0);
-  let added = [addresses, routes, nftables, sockets, announcements].reduce(
-    (sum, set) => sum + set.added.length,
-    rows(virtualServers.added),
-  );
-  let removed = [addresses, routes, nftables, sockets, announcements].reduce(
-    (sum, set) => sum + set.removed.length,
-    rows(virtualServers.removed),
-  );
+  let added = sets.reduce((sum, set) => sum + set.added.length, rows(virtualServers.added));
+  let removed = sets.reduce((sum, set) => sum + set.removed.length, rows(virtualServers.removed));
   let changed = 0;
   for (const { fields, realServers } of virtualServers.changed) {
     added += realServers.added.length;

@@ -176,6 +176,13 @@ const ANNOUNCEMENT = object({
   addresses: list(ADDRESS),
 });
 
+const SYNC_DAEMON = object({
+  role: oneOf(['master', 'backup']),
+  interface: TEXT,
+  id: integer(0, 255),
+  owner: v.exactOptional(oneOf(['svcplane', 'foreign'])),
+});
+
 const SNAPSHOT = object({
   version: v.literal(1, 'is not 1, the version this program reads'),
   node: TEXT,
@@ -185,5 +192,6 @@ const SNAPSHOT = object({
   nftables: v.exactOptional(NFTABLES),
   sockets: v.exactOptional(SOCKETS),
   announcements: v.exactOptional(list(ANNOUNCEMENT)),
+  connectionSync: v.exactOptional(list(SYNC_DAEMON)),
   rejected: list(object({ subject: TEXT, reason: TEXT })),
 });

@@ -6,7 +6,7 @@ import type { SnapshotRealServer, SnapshotVirtualServer } from './snapshot.ts';
 
 /** One line per row that differs, prefixed `+`, `~` or `-`, then a line that counts them. */
 export function renderDiff(diff: SnapshotDiff): string {
-  const { addresses, routes, virtualServers, nftables, sockets, announcements } = diff;
+  const { addresses, routes, virtualServers, nftables, sockets, announcements, connectionSync } = diff;
   const { added, changed, removed } = countDiff(diff);
   return [
     ...addresses.removed.map((address) => `- address ${address}\n`),
@@ -22,6 +22,8 @@ export function renderDiff(diff: SnapshotDiff): string {
     ...sockets.added.map((line) => `+ ${line}\n`),
     ...announcements.removed.map((line) => `- ${line}\n`),
     ...announcements.added.map((line) => `+ ${line}\n`),
+    ...connectionSync.removed.map((line) => `- ${line}\n`),
+    ...connectionSync.added.map((line) => `+ ${line}\n`),
     `Diff: ${added} added, ${changed} changed, ${removed} removed.\n`,
   ].join('');
 }

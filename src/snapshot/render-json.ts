@@ -8,6 +8,7 @@ import type {
   SnapshotSet,
   SnapshotSocket,
   SnapshotSockets,
+  SnapshotSyncDaemon,
   SnapshotVirtualServer,
   Tunnel,
 } from './snapshot.ts';
@@ -23,6 +24,7 @@ type Key =
   | keyof SnapshotSockets
   | keyof SnapshotSocket
   | keyof SnapshotAnnouncement
+  | keyof SnapshotSyncDaemon
   | keyof Snapshot['rejected'][number];
 
 /** Every key of a snapshot, in the order it is written within its object; a key that is missing does not compile. */
@@ -35,6 +37,7 @@ const KEY_ORDER = {
   nftables: true,
   sockets: true,
   announcements: true,
+  connectionSync: true,
   rejected: true,
   subject: true,
   reason: true,
@@ -48,6 +51,9 @@ const KEY_ORDER = {
   group: true,
   priority: true,
   mayHold: true,
+  role: true,
+  interface: true,
+  id: true,
   scheduler: true,
   schedulerFlags: true,
   persistenceTimeoutSeconds: true,

@@ -6,13 +6,15 @@ import type {
   SnapshotNftables,
   SnapshotRealServer,
   SnapshotSockets,
+  SnapshotSyncDaemon,
   SnapshotVirtualServer,
   Tunnel,
 } from './snapshot.ts';
 
 /**
  * One line per row: addresses, routes, then each virtual server followed by its real servers, then elements of
- * nftables sets, the socket balancer with its frontends, groups of VRRP, then what was rejected. Each line names its row in full, so that a line found by grep or diff needs no context.
+ * nftables sets, the socket balancer with its frontends, groups of VRRP, daemons of connection
+ * synchronisation, then what was rejected. Each line names its row in full, so that a line found by grep or diff needs no context.
  */
 export function renderText(snapshot: Snapshot): string {
   const {
@@ -22,6 +24,7 @@ export function renderText(snapshot: Snapshot): string {
     nftables,
     sockets,
     announcements = [],
+    connectionSync = [],
     rejected,
   } = canonicalSnapshot(snapshot);
   return [
@@ -31,6 +34,7 @@ export function renderText(snapshot: Snapshot): string {
     ...(nftables ? elementLines(nftables).map((line) => `nft ${line}\n`) : []),
     ...(sockets ? socketLines(sockets).map((line) => `${line}\n`) : []),
     ...announcementLines(announcements).map((line) => `${line}\n`),
+    ...syncDaemonLines(connectionSync).map((line) => `${line}\n`),
     ...rejected.map(({ subject, reason }) => `rejected ${subject}: ${reason}\n`),
   ].join('');
 }
@@ -64,6 +68,11 @@ export function announcementLines(announcements: readonly SnapshotAnnouncement[]
       ...addresses,
     ].join(' '),
   );
+}
+
+/** `connsync master eth0 id 83`. */
+export function syncDaemonLines(daemons: readonly SnapshotSyncDaemon[]): readonly string[] {
+  return daemons.map((daemon) => `connsync ${daemon.role} ${daemon.interface} id ${daemon.id}`);
 }
 
 function renderRows(virtualServer: SnapshotVirtualServer): string {

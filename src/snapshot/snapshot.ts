@@ -115,6 +115,16 @@ export interface SnapshotAnnouncement {
   readonly addresses: readonly IpAddress[];
 }
 
+/** A kernel thread that tells other nodes of IPVS's connections, or hears of theirs. */
+export interface SnapshotSyncDaemon {
+  readonly role: 'master' | 'backup';
+  readonly interface: string;
+  /** Nodes with one id share connections. */
+  readonly id: number;
+  /** Only in observed snapshots. */
+  readonly owner?: 'svcplane' | 'foreign';
+}
+
 /** A node's dataplane at one moment, desired or observed, in canonical order; the unit of diff and of goldens. */
 export interface Snapshot {
   readonly version: 1;
@@ -131,5 +141,7 @@ export interface Snapshot {
   readonly sockets?: SnapshotSockets;
   /** Sorted by family, then group; absent where nothing is announced by us, or nobody looked. */
   readonly announcements?: readonly SnapshotAnnouncement[];
+  /** Sorted by role; absent where connections are not synchronised, or nobody looked. */
+  readonly connectionSync?: readonly SnapshotSyncDaemon[];
   readonly rejected: readonly Rejected[];
 }

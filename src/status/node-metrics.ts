@@ -35,7 +35,7 @@ export function dataplaneFinder(stages: readonly Pick<Stage, 'name' | 'parse'>[]
   };
 }
 
-const DATAPLANES: readonly DataplaneName[] = ['nftables', 'ipvs', 'addresses', 'vrrp', 'socklb'];
+const DATAPLANES: readonly DataplaneName[] = ['nftables', 'ipvs', 'connsync', 'addresses', 'vrrp', 'socklb'];
 const KINDS: readonly OperationKind[] = ['add', 'change', 'delete'];
 const WATCH_STATES = ['listing', 'watching', 'retrying'] as const;
 

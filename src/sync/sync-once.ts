@@ -8,7 +8,7 @@ import { countEndpoints, withServedEndpoints } from './emptied.ts';
 import type { DeletionCounts, PartialLoss } from './guard.ts';
 import type { Stage, StageOps, StagePlan, StageState } from './stage.ts';
 
-/** The stages in make order: nftables, ipvs, addresses, vrrp, socklb. They are broken in reverse. */
+/** The stages in make order: nftables, ipvs, connsync, addresses, vrrp, socklb. They are broken in reverse. */
 export type Stages = readonly Stage[];
 
 /** What one sync would do, over all dataplanes, and what it can't. */

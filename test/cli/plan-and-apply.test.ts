@@ -13,7 +13,7 @@ describe('plan', () => {
   it('shows one line per operation with its reason, then the sum, and exits 2', async () => {
     const { exit, out, err } = await cli.run('plan', '-f', manifests);
     expect(out.split('\n')).toEqual([
-      '+ addTable nft table inet svcplane  11 chains, 20 sets  (the rules that Services need)',
+      '+ addTable nft table inet svcplane  11 chains, 22 sets  (the rules that Services need)',
       '+ addElement nft cluster-ips4 10.96.0.50  (Service web/front port http)',
       '+ addElement nft hairpin4 10.244.1.20 . 10.244.1.20  (EndpointSlice web/front-1)',
       '+ addElement nft pods4 10.244.1.0/24  (clusterCIDRs or Node podCIDRs)',
@@ -216,6 +216,7 @@ describe('the ledger', () => {
       links: new Set(),
       sysctls: new Map(),
       staleFlows: new Set(),
+      syncDaemons: new Map(),
     }));
     const { exit, out } = await cli.run('apply', '-f', manifests);
     expect(exit).toBe(0);

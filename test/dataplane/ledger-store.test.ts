@@ -74,6 +74,7 @@ const LEDGER: Ledger = {
   routes: new Set(['10.96.0.0/16']),
   links: new Set(['svcplane0']),
   sysctls: new Map([['net.ipv4.vs.conntrack', { before: '0', set: '1' }]]),
+  syncDaemons: new Map([['backup', { interface: 'eth0', id: 83 }]]),
 };
 
 const holding = (address: string) => (ledger: Ledger) => ({ ...ledger, addresses: new Set([ip(address)]) });
@@ -86,9 +87,13 @@ describe('openLedgerStore()', () => {
     expect(store.notes).toEqual([]);
   });
 
-  test('reads what was written before there were firewall marks, stale flows and timeouts of Services', () => {
+  test('reads what was written before there were firewall marks, stale flows, timeouts of Services and daemons', () => {
     const { frontend: _, drainTimeoutSeconds: __, ...origin } = ORIGIN;
-    const { staleFlows: ___, ...old } = JSON.parse(formatLedger({ ...KERNEL, ledger: EMPTY_LEDGER }));
+    const {
+      staleFlows: ___,
+      syncDaemons: ____,
+      ...old
+    } = JSON.parse(formatLedger({ ...KERNEL, ledger: EMPTY_LEDGER }));
     const text = JSON.stringify({ ...old, virtualServers: { [KEY]: origin }, drains: { [DRAIN]: 7 } });
     expect(parseLedger(text).ledger).toEqual({
       ...EMPTY_LEDGER,

@@ -6,8 +6,26 @@ import { CommandError, connect, createNamespace, killAllIn, type NetworkNamespac
 export const VIP = '10.10.0.1';
 export const VIP6 = 'fd00:10::1';
 const RANGES = ['10.10.0.0/26', 'fd00:10::/64'];
-/** Who answers tells which of the two it is asked by. */
-const SERVER = `require('http').createServer((q, r) => r.end('up')).listen(8080, '::')`;
+const CLIENT = ['172.30.0.200', 'fd00:30::200'] as const;
+/** `/N` is answered by N numbered lines, ten a second. */
+const SERVER = `require('http').createServer((q, r) => {
+  const count = Number(q.url.slice(1));
+  let i = 0;
+  const next = () => (i < count ? r.write(i++ + '\\n') : (clearInterval(timer), r.end('up')));
+  const timer = setInterval(next, count > 0 ? 100 : 0);
+  r.on('close', () => clearInterval(timer));
+}).listen(8080, '::')`;
+/** Says what of a numbered answer came, and how it ended. */
+const DOWNLOAD = `require('http').get(process.argv[1], (r) => {
+  let text = '';
+  const say = (end) => {
+    const lines = text.split('\\n').slice(0, -1);
+    console.log(lines.every((line, i) => line === String(i)) ? end : 'garbled', lines.length);
+  };
+  r.on('data', (data) => { text += data; });
+  r.on('end', () => say('complete'));
+  r.on('error', ({ code }) => say(code));
+}).on('error', () => {})`;
 
 /** What answers behind every Service, of both families, on port 8080. */
 export const BACKEND = ['172.30.0.100', 'fd00:30::100'] as const;
@@ -31,20 +49,23 @@ export interface LanNode extends Host {
 export class Lan implements Disposable {
   readonly #stack = new DisposableStack();
   readonly #bridge: NetworkNamespace;
+  /** Addresses of endpoints of IPv4, by node. */
+  readonly pods = new Map<string, string>();
   readonly nodes: readonly LanNode[];
   readonly client: NetworkNamespace;
+  readonly backend: NetworkNamespace;
 
   constructor(count: number) {
     this.#bridge = this.#stack.use(createNamespace('lan'));
     this.#bridge.run(['ip', 'link', 'add', 'br0', 'type', 'bridge']);
     this.#bridge.run(['ip', 'link', 'set', 'br0', 'up']);
-    this.client = this.#attached('client', ['172.30.0.200/24', 'fd00:30::200/64']);
+    this.client = this.#attached('client', [`${CLIENT[0]}/24`, `${CLIENT[1]}/64`]);
     for (const range of RANGES) {
       const family = range.includes(':') ? '-6' : '-4';
       this.client.run(['ip', family, 'route', 'add', range, 'dev', 'eth0']);
     }
-    const backend = this.#attached('backend', [`${BACKEND[0]}/24`, `${BACKEND[1]}/64`]);
-    backend.start([process.execPath, '-e', SERVER]);
+    this.backend = this.#attached('backend', [`${BACKEND[0]}/24`, `${BACKEND[1]}/64`]);
+    this.backend.start([process.execPath, '-e', SERVER]);
     this.nodes = Array.from({ length: count }, (_, i) => this.#node(i + 1));
   }
 
@@ -82,6 +103,47 @@ export class Lan implements Disposable {
       if (error instanceof CommandError) return false;
       throw error;
     }
+  }
+
+  /** The backend's way to the client leads through whoever holds the addresses; who says that there is a shorter one is not heard. */
+  routeBack(): void {
+    for (const family of ['ipv4', 'ipv6']) {
+      for (const link of ['all', 'eth0']) {
+        this.backend.run(['sysctl', '-qw', `net.${family}.conf.${link}.accept_redirects=0`]);
+      }
+    }
+    for (const [i, via] of [VIP, VIP6].entries()) {
+      const family = i === 0 ? '-4' : '-6';
+      const route = [`${CLIENT[i]}`, 'via', via, 'dev', 'eth0', 'onlink'];
+      this.backend.run(['ip', family, 'route', 'add', ...route]);
+    }
+  }
+
+  /** An endpoint of IPv4 behind a node, for what is announced as local to it. */
+  addPod(host: LanNode): void {
+    const pod = this.#stack.use(createNamespace('pod'));
+    connect(
+      { namespace: pod, interface: 'eth0', addresses: ['10.244.1.2/24'] },
+      { namespace: host.namespace, interface: 'pod', addresses: ['10.244.1.1/24'] },
+    );
+    pod.run(['ip', 'route', 'add', 'default', 'via', '10.244.1.1']);
+    pod.start([process.execPath, '-e', SERVER]);
+    const [via = ''] = host.addresses;
+    for (const { namespace, name } of this.nodes) {
+      if (name !== host.name) namespace.run(['ip', 'route', 'add', '10.244.1.0/24', 'via', via]);
+    }
+    this.pods.set(host.name, '10.244.1.2');
+  }
+
+  /** Begins to fetch so many lines, ten a second. @returns how that ended, and how many lines came: `complete 100` */
+  download(lines: number, vip = VIP): Promise<string> {
+    const url = `http://${vip.includes(':') ? `[${vip}]` : vip}/${lines}`;
+    const started = this.client.start([process.execPath, '-e', DOWNLOAD, url]);
+    let said = '';
+    started.stdout?.on('data', (text: string) => {
+      said += text;
+    });
+    return new Promise((resolve) => void started.once('close', () => resolve(said.trim())));
   }
 
   [Symbol.dispose](): void {

@@ -8,32 +8,37 @@ import { BACKEND, Lan, type LanNode } from './lan.ts';
 export class FileLan extends Lan {
   readonly #manifests: Host;
 
-  /** @param vrrp keys of `vrrp`, as in YAML's flow style */
-  constructor(count: number, vrrp: string) {
+  /** @param vrrp keys of `vrrp`, as in YAML's flow style @param others further lines of the configuration */
+  constructor(count: number, vrrp: string, others = '') {
     super(count);
     this.#manifests = createHost('files');
     for (const host of this.nodes) {
       const keys = `mode: keepalived, directory: ${host.vrrpDirectory}, ${vrrp}`;
-      host.file('run.yaml', `audit: { intervalSeconds: 1 }\nvrrp: { ${keys} }\n`);
+      host.file('run.yaml', `audit: { intervalSeconds: 1 }\nvrrp: { ${keys} }\n${others}`);
     }
   }
 
   /** @param vips with a Service each @param localTo nodes with an endpoint, of policy Local; null for policy Cluster */
   announce(vips: readonly (readonly string[])[], localTo: readonly string[] | null = null): void {
     const nodes = this.nodes.map(({ name, addresses }) => node({ name, addresses }));
-    const services = vips.flatMap((ingress, i) => objectsOf(`web-${i}`, i, ingress, localTo));
+    const services = vips.flatMap((ingress, i) => objectsOf(`web-${i}`, i, ingress, localTo, this.pods));
     const written = this.#manifests.file(
       '.new',
       JSON.stringify({ kind: 'List', items: [...nodes, ...services] }),
     );
-    renameSync(written, join(this.#manifests.directory, 'all.json'));
+    renameSync(written, this.manifests);
+  }
+
+  /** The file that all read. */
+  get manifests(): string {
+    return join(this.#manifests.directory, 'all.json');
   }
 
   /** Starts the daemon of a node. */
   start(host: LanNode): void {
     host.start([
       'run',
-      ...['-f', join(this.#manifests.directory, 'all.json')],
+      ...['-f', this.manifests],
       ...['--node', host.name, '--config', join(host.directory, 'run.yaml')],
     ]);
   }
@@ -44,7 +49,13 @@ export class FileLan extends Lan {
   }
 }
 
-function objectsOf(name: string, i: number, ingress: readonly string[], localTo: readonly string[] | null) {
+function objectsOf(
+  name: string,
+  i: number,
+  ingress: readonly string[],
+  localTo: readonly string[] | null,
+  pods: ReadonlyMap<string, string>,
+) {
   const host = 10 + i;
   const clusterIPs = [`10.96.${host >> 8}.${host & 255}`, `fd00:96::${host.toString(16)}`];
   const spec = {
@@ -65,7 +76,10 @@ function objectsOf(name: string, i: number, ingress: readonly string[], localTo:
         service: name,
         addressType: family === 0 ? 'IPv4' : 'IPv6',
         ports,
-        endpoints: (localTo ?? [undefined]).map((on) => ({ address, ...(on && { node: on }) })),
+        endpoints: (localTo ?? [undefined]).map((on) => ({
+          address: (family === 0 && on !== undefined && pods.get(on)) || address,
+          ...(on && { node: on }),
+        })),
       }),
     ),
   ];

@@ -7,6 +7,7 @@ import type {
   SnapshotRealServer,
   SnapshotSocket,
   SnapshotSockets,
+  SnapshotSyncDaemon,
   SnapshotVirtualServer,
 } from '../../src/snapshot/snapshot.ts';
 
@@ -124,6 +125,16 @@ const sockets: fc.Arbitrary<SnapshotSockets> = fc.record({
   services: fc.uniqueArray(socket, { selector: socketKeyOf, maxLength: 4 }),
 });
 
+const connectionSync: fc.Arbitrary<readonly SnapshotSyncDaemon[]> = fc.uniqueArray(
+  fc.record({
+    role: fc.constantFrom('master' as const, 'backup' as const),
+    interface: fc.constantFrom('eth0', 'eth1'),
+    id: fc.integer({ min: 0, max: 255 }),
+    owner: fc.constantFrom('svcplane' as const, 'foreign' as const),
+  }),
+  { selector: ({ role }) => role, minLength: 1 },
+);
+
 const withoutSockets = fc.record({
   version: fc.constant(1 as const),
   node: fc.constant('n0'),
@@ -140,8 +151,12 @@ const withoutSockets = fc.record({
 
 /** Snapshots whose rows have different keys, in any order. */
 export const snapshot: fc.Arbitrary<Snapshot> = fc
-  .tuple(withoutSockets, fc.option(sockets))
-  .map(([rest, given]) => (given === null ? rest : { ...rest, sockets: given }));
+  .tuple(withoutSockets, fc.option(sockets), fc.option(connectionSync))
+  .map(([rest, given, daemons]) => ({
+    ...rest,
+    ...(given !== null && { sockets: given }),
+    ...(daemons !== null && { connectionSync: daemons }),
+  }));
 
 /** The same rows in another order. */
 export function shuffled(of: Snapshot): fc.Arbitrary<Snapshot> {
@@ -155,7 +170,12 @@ export function shuffled(of: Snapshot): fc.Arbitrary<Snapshot> {
     .chain(anyOrder);
   return fc
     .record({ addresses: anyOrder(of.addresses), virtualServers, rejected: anyOrder(of.rejected) })
-    .map((rows) => ({ ...of, ...rows, ...(of.sockets && { sockets: reversed(of.sockets) }) }));
+    .map((rows) => ({
+      ...of,
+      ...rows,
+      ...(of.sockets && { sockets: reversed(of.sockets) }),
+      ...(of.connectionSync && { connectionSync: of.connectionSync.toReversed() }),
+    }));
 }
 
 function reversed({ services, ...rest }: SnapshotSockets): SnapshotSockets {

@@ -12,8 +12,8 @@ import {
 } from '../../src/snapshot/diff.ts';
 import { parseSnapshot } from '../../src/snapshot/parse.ts';
 import { renderDiff } from '../../src/snapshot/render-diff.ts';
-import { socketLines } from '../../src/snapshot/render-text.ts';
-import type { Snapshot, SnapshotSockets } from '../../src/snapshot/snapshot.ts';
+import { socketLines, syncDaemonLines } from '../../src/snapshot/render-text.ts';
+import type { Snapshot, SnapshotSockets, SnapshotSyncDaemon } from '../../src/snapshot/snapshot.ts';
 import { parseSocketLine } from '../dataplane/socklb/lines.ts';
 import { shuffled, snapshot } from './arbitraries.ts';
 import { ip, realServer, snapshotOf, virtualServer } from './build.ts';
@@ -132,6 +132,7 @@ function applyDiff(before: Snapshot, diff: SnapshotDiff): Snapshot {
       ...virtualServers.added,
     ],
     ...(sockets && { sockets: applySockets(sockets, diff.sockets) }),
+    connectionSync: applySyncDaemons(before.connectionSync ?? [], diff.connectionSync),
   };
   return parseSnapshot(JSON.stringify(after), 'test');
 }
@@ -150,6 +151,13 @@ function applySockets(before: SnapshotSockets, diff: SetDiff<string>): SnapshotS
   }));
   const sockets = { mode, programs, services };
   return parseSnapshot(JSON.stringify({ ...snapshotOf([]), sockets }), 'test').sockets ?? before;
+}
+
+function applySyncDaemons(before: readonly SnapshotSyncDaemon[], diff: SetDiff<string>): unknown {
+  return applySet(syncDaemonLines(before), diff).map((line) => {
+    const [, role, link, id] = /^connsync (\w+) (\S+) id (\d+)$/.exec(line) ?? [];
+    return { role, interface: link, id: Number(id) };
+  });
 }
 
 function applySet<T>(before: readonly T[], { added, removed }: SetDiff<T>): readonly T[] {

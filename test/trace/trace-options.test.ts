@@ -47,6 +47,21 @@ describe('trace() with addresses that others serve', () => {
   );
 });
 
+describe('trace() with outside clients that keep their source', () => {
+  check(
+    [
+      { name: 'outside', connection: 'TCP 192.0.2.7 -> 203.0.113.9:80', outcome: KEPT_ALL },
+      { name: 'outside, elsewhere', connection: 'TCP 192.0.2.7 -> 198.51.100.7:80', outcome: OUTSIDE_ALL },
+      { name: 'NodePort', connection: 'TCP 192.0.2.7 -> 172.16.0.5:30080', outcome: OUTSIDE_ALL },
+      { name: 'pod', connection: 'TCP 10.244.1.99 -> 203.0.113.9:80', outcome: OUTSIDE_ALL },
+      { name: 'host', connection: 'host TCP 172.16.0.5 -> 203.0.113.9:80', outcome: OUTSIDE_ALL },
+      { name: 'ClusterIP', connection: 'TCP 192.0.2.7 -> 10.96.0.50:80', outcome: OUTSIDE_ALL },
+    ],
+    [example({ externalTrafficPolicy: 'Cluster', loadBalancerSourceRanges: [] }), SLICE, NODE],
+    { ...CONFIG, keepSourceCIDRs: ['203.0.113.0/24'] },
+  );
+});
+
 describe('trace() with pods told by their link', () => {
   const config = { ...CONFIG, detectLocal: 'interfacePrefix:veth' };
   const trace = prepareTrace(traceRowsOf(desiredOf([example(), SLICE, NODE], config), config));

@@ -48,6 +48,7 @@ const RULESET = v.strictObject({
   ]),
   knownPods: v.array(FAMILY),
   masqueradeAll: v.boolean(),
+  keepSource: v.array(FAMILY),
   masqueradeBit: v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(31)),
   firewallMarkBase: v.pipe(v.number(), v.check(isMarkBase, 'not the base of firewall marks')),
 });

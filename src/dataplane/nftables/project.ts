@@ -19,6 +19,8 @@ export interface NftablesOptions
   readonly detectLocal: string;
   /** Frontends in these ranges are served by others. */
   readonly excludeCIDRs: readonly Cidr[];
+  /** Outside clients of addresses in these ranges keep their source, with policy Cluster, too. */
+  readonly keepSourceCIDRs: readonly Cidr[];
 }
 
 /** The table that `desired` means; none where nothing is served. */
@@ -26,6 +28,9 @@ export function project(desired: DesiredState, options: NftablesOptions): Projec
   const sets = new ElementSets();
   const ranges = closableRanges(desired, options.excludeCIDRs);
   addRanges(sets, ranges, desired.podRanges);
+  for (const range of outermost(options.keepSourceCIDRs)) {
+    sets.add('keep-source', range.family, rangeText(range), 'keepSourceCIDRs');
+  }
   const served = [...desired.virtualServers.values()].filter((server) => isServed(server, options));
   for (const virtualServer of served) addFrontend(sets, virtualServer, desired);
   addAddresses(sets, served, ranges);
@@ -33,8 +38,9 @@ export function project(desired: DesiredState, options: NftablesOptions): Projec
   const knownPods = (['IPv4', 'IPv6'] as const).filter(
     (family) => detection.by === 'sources' && sets.has(detection.of, family),
   );
+  const keepSource = (['IPv4', 'IPv6'] as const).filter((family) => sets.has('keep-source', family));
   const { masqueradeAll, masqueradeBit, firewallMarkBase } = options;
-  const ruleset = { detection, knownPods, masqueradeAll, masqueradeBit, firewallMarkBase };
+  const ruleset = { detection, knownPods, masqueradeAll, keepSource, masqueradeBit, firewallMarkBase };
   return {
     rows: {
       table: options.table,

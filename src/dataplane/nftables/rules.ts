@@ -87,6 +87,8 @@ export interface RulesetOptions {
   /** Families in which the sources of pods are known; elsewhere nobody but the node is masqueraded for ClusterIPs. */
   readonly knownPods: readonly IpFamily[];
   readonly masqueradeAll: boolean;
+  /** Families that have frontends whose outside clients keep their source with policy Cluster. */
+  readonly keepSource: readonly IpFamily[];
   /** Bit of the connection mark, 0 to 31. */
   readonly masqueradeBit: number;
   /** See DeriveOptions.firewallMarkBase. */

@@ -135,12 +135,32 @@ function prerouting(family: IpFamily, options: RulesetOptions): readonly Rule[] 
       verdict: 'mark',
       fields: FRONTEND,
     }),
-    rule('external policy Cluster', family, [NEW, inSet('masquerade', ...FRONTEND)], MASQUERADE),
+    ...externalCluster(family, options),
     ...(masqueradeAll ? [rule('ClusterIP: masqueradeAll', family, toClusterIP, MASQUERADE)] : []),
     ...(!masqueradeAll && known
       ? [rule('ClusterIP from outside', family, [...toClusterIP, notFromPod(detection)], MASQUERADE)]
       : []),
   ];
+}
+
+/** Pods are masqueraded anyway: the way back to them does not lead through the node that they came to. */
+function externalCluster(family: IpFamily, options: RulesetOptions): readonly Rule[] {
+  const { detection, knownPods, keepSource } = options;
+  const external = [NEW, inSet('masquerade', ...FRONTEND)];
+  if (!keepSource.includes(family)) return [rule('external policy Cluster', family, external, MASQUERADE)];
+  const others: Match = { match: 'notMember', fields: ['destination'], of: 'keep-source' };
+  const fromPod = [...external, inSet('keep-source', 'destination'), fromAnyPod(detection)];
+  const known = detection.by === 'link' || knownPods.includes(family);
+  return [
+    rule('external policy Cluster', family, [...external, others], MASQUERADE),
+    ...(known ? [rule('external policy Cluster from a pod', family, fromPod, MASQUERADE)] : []),
+  ];
+}
+
+function fromAnyPod(detection: PodDetection): Match {
+  return detection.by === 'link'
+    ? { match: 'incomingLink', name: detection.name }
+    : inSet(detection.of, 'source');
 }
 
 function fromPodOfThisNode(detection: PodDetection): Match {

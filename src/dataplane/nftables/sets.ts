@@ -22,6 +22,8 @@ export const SETS = {
   vips: { key: ['address'], value: null },
   /** Frontends whose clients are always masqueraded: external ones with policy Cluster. */
   masquerade: { key: FRONTEND, value: null },
+  /** Frontends' addresses whose outside clients are not: the endpoints' way back leads through this node. */
+  'keep-source': { key: ['range'], value: null },
   /** Local endpoints, each paired with itself. */
   hairpin: { key: ['address', 'address'], value: null },
   /** Frontends with source ranges. */

@@ -114,6 +114,21 @@ export const ipvsStatisticsSchema = {
   },
 } as const satisfies Schema;
 
+/** IP_VS_STATE_*: whether a daemon sends connections or receives them. */
+export const DAEMON_STATE = { master: 1, backup: 2 } as const;
+
+/** IPVS_DAEMON_ATTR_*, but for those that have a default and no key of ours. */
+const daemonSchema = {
+  state: { type: 1, kind: 'u32' },
+  interface: { type: 2, kind: 'string' },
+  id: { type: 3, kind: 'u32' },
+} as const satisfies Schema;
+
+/** IPVS_CMD_ATTR_DAEMON, both ways. */
+export const ipvsDaemonSchema = {
+  daemon: { type: 3, kind: 'nested', schema: daemonSchema },
+} as const satisfies Schema;
+
 /** IPVS_INFO_ATTR_*, the reply to `getInfo`. */
 export const ipvsInfoSchema = {
   version: { type: 1, kind: 'u32' },

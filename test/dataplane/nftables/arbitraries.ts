@@ -53,4 +53,5 @@ export const nftablesOptions: fc.Arbitrary<NftablesOptions> = fc.record({
     'bridge:cni0',
   ),
   excludeCIDRs: fc.constantFrom([], [], cidrs('10.97.0.0/16')),
+  keepSourceCIDRs: fc.constantFrom([], [], cidrs('203.0.113.0/24')),
 });

@@ -14,6 +14,7 @@ export const OPTIONS: NftablesOptions = {
   firewallMarkBase: 0x53000000,
   detectLocal: 'clusterCIDR',
   excludeCIDRs: [],
+  keepSourceCIDRs: [],
 };
 
 /** @throws RangeError if one is no range */

@@ -2,6 +2,7 @@ import type { NftablesOptions } from '../../../src/dataplane/nftables/project.ts
 import type { DesiredState } from '../../../src/model/desired-state.ts';
 import { desiredOf } from '../../derive.ts';
 import { node, service, slice } from '../../objects.ts';
+import { cidrs } from './build.ts';
 
 const POLICY_LOCAL = { type: 'LoadBalancer', externalTrafficPolicy: 'Local', ipFamilies: ['IPv4', 'IPv6'] };
 
@@ -64,5 +65,6 @@ export const GOLDENS: readonly {
   { name: 'node-cidr', options: { detectLocal: 'nodeCIDR' } },
   { name: 'interface-prefix', options: { detectLocal: 'interfacePrefix:veth' } },
   { name: 'bridge', options: { detectLocal: 'bridge:cni0' } },
+  { name: 'keep-source', options: { keepSourceCIDRs: cidrs('203.0.113.0/28', '203.0.113.8/32') } },
   { name: 'unknown-pods', podRanges: { cluster: [], node: [] } },
 ];

@@ -1,0 +1,16 @@
+import type { Projection } from '../dataplane.ts';
+import { NO_ROWS, SYNC_ROLES, type SyncRows } from './rows.ts';
+
+export interface SyncOptions {
+  readonly mode: 'off' | 'on';
+  readonly interface: string;
+  /** Nodes with one id share connections. */
+  readonly id: number;
+}
+
+/** Both daemons, whatever Services there are: what they have to tell is the kernel's to know. */
+export function project({ mode, interface: link, id }: SyncOptions): Projection<SyncRows> {
+  if (mode === 'off') return { rows: NO_ROWS, refused: [] };
+  const rows = SYNC_ROLES.map((role) => [role, { role, interface: link, id, owner: 'svcplane' }] as const);
+  return { rows: new Map(rows), refused: [] };
+}
