@@ -76,6 +76,14 @@ export function directoryAbility(path: string): Ability {
   }
 }
 
+/**
+ * Whether what a process has started ends with it, as all else in a container does with the container's first process. In a
+ * Pod that one may be seen under any id, if the Pod shares those of the host.
+ */
+export function endsWith({ pid, env }: Pick<NodeJS.Process, 'pid' | 'env'>): boolean {
+  return pid === 1 || env.KUBERNETES_SERVICE_HOST !== undefined;
+}
+
 /** @throws Error of one line that names the file */
 export async function readText(path: string): Promise<string> {
   try {

@@ -34,6 +34,7 @@ import { announcementWords } from './dataplane/vrrp/announcements.ts';
 import { KeepalivedClient } from './dataplane/vrrp/client.ts';
 import {
   directoryAbility,
+  endsWith,
   missingModules,
   moduleAbility,
   portsWithoutHairpin,
@@ -53,6 +54,8 @@ import { drainCheckMs } from './sync/drain-check.ts';
 import { observeStages } from './sync/sync-once.ts';
 
 const IPVS_FAMILY = 'IPVS';
+
+const keepalived = (directory: string, program: string) => new KeepalivedClient(directory, program);
 
 async function openNode(config: Config, access: 'read' | 'write'): Promise<NodeAccess> {
   // Loaded here, for the planning verbs start faster without it.
@@ -74,7 +77,6 @@ async function openNode(config: Config, access: 'read' | 'write'): Promise<NodeA
   const sockets = resources.use(
     await NodeSockets.open(config.socketLoadBalancer, access, loadSocketBindings),
   );
-  const keepalived = (directory: string, program: string) => new KeepalivedClient(directory, program);
   const outside = { kernel, flows, links, nftables, ledger, keepalived, nowMs: Date.now };
   let wired = wire(config, outside, sockets);
   // A process that makes no further sync leaves nothing over.
@@ -93,6 +95,7 @@ async function openNode(config: Config, access: 'read' | 'write'): Promise<NodeA
     },
     sockets: (desired) => ({ ...sockets.state(), ...countSocketFrontends(wired.dataplanes, desired) }),
     announcements: (desired) => (desired ? (wired.dataplanes.vrrp?.announcements(desired) ?? []) : []),
+    endAnnouncing: async () => (endsWith(process) ? wired.dataplanes.vrrp?.stop() : undefined),
     notes: ledger.notes,
     hostAddresses: async (signal) => nodeAddressesOf(await wired.dataplanes.addresses.observe(signal)),
     snapshot: (node, signal) => observeSnapshot(wired.dataplanes, node, signal),

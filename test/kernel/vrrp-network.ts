@@ -1,7 +1,8 @@
+import { spawnSync } from 'node:child_process';
 import { renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { node, service, slice } from '../objects.ts';
-import { createHost, type Host, type Started } from './host.ts';
+import { createHost, type Host, type RunOptions, type Started } from './host.ts';
 import { CommandError, connect, createNamespace, type NetworkNamespace, run } from './probe.ts';
 
 export const VIP = '10.10.0.1';
@@ -56,12 +57,10 @@ export class Lan implements Disposable {
   }
 
   /** Starts the daemon of a node. */
-  start(host: LanNode): void {
-    host.daemon = host.start([
-      'run',
-      ...['-f', join(this.#manifests.directory, 'all.json')],
-      ...['--node', host.name, '--config', join(host.directory, 'run.yaml')],
-    ]);
+  start(host: LanNode, options?: RunOptions): void {
+    const files = ['-f', join(this.#manifests.directory, 'all.json')];
+    const flags = ['--node', host.name, '--config', join(host.directory, 'run.yaml')];
+    host.daemon = host.start(['run', ...files, ...flags], options);
   }
 
   /** The nodes that have the address on their link. */
@@ -144,6 +143,12 @@ export class Lan implements Disposable {
       [Symbol.dispose]: () => host[Symbol.dispose](),
     };
   }
+}
+
+/** Of a test that can't do without it. */
+export function needsKeepalived() {
+  const { error } = spawnSync('keepalived', ['--version']);
+  return error ? { skip: true, meta: { skipReason: `cannot run keepalived: ${error.message}` } } : {};
 }
 
 function addressesOf(number: number): readonly string[] {

@@ -1,20 +1,14 @@
-import { spawnSync } from 'node:child_process';
 import { existsSync, rmSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { until } from './daemon.ts';
 import { UNHURRIED } from './host.ts';
 import { describeWithIpvs, isEmulated, run, UNLESS_LEFT_OUT } from './probe.ts';
-import { Lan, VIP, VIP6 } from './vrrp-network.ts';
+import { Lan, needsKeepalived, VIP, VIP6 } from './vrrp-network.ts';
 
 const FAILOVERS = isEmulated ? 3 : 10;
 /** Three adverts, and up to one more by priority (RFC 9568, 6.1); then a connect that began too early has to end. */
 const TAKE_OVER_MS = isEmulated ? 15_000 : 5000;
-
-function needsKeepalived() {
-  const { error } = spawnSync('keepalived', ['--version']);
-  return error ? { skip: true, meta: { skipReason: `cannot run keepalived: ${error.message}` } } : {};
-}
 
 describeWithIpvs('addresses announced by VRRP', () => {
   describe('on three nodes', { ...UNHURRIED, ...UNLESS_LEFT_OUT, ...needsKeepalived() }, () => {
