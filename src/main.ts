@@ -52,6 +52,7 @@ import { FamilyNotFoundError, NetlinkRequestError } from './netlink/results.ts';
 import { inspectSockets, NodeSockets, type SocketBindings } from './socket-host.ts';
 import { drainCheckMs } from './sync/drain-check.ts';
 import { observeStages } from './sync/sync-once.ts';
+import { inspectAnnouncing } from './vrrp-host.ts';
 
 const IPVS_FAMILY = 'IPVS';
 
@@ -217,6 +218,7 @@ async function inspectHost(config: Config): Promise<HostReport> {
     ...(await inspectRows(config)),
     clusterIPs: config.clusterIPs,
     sockets: await inspectSockets(config.socketLoadBalancer, loadSocketBindings),
+    announcing: await inspectAnnouncing(config.vrrp, links, probeCapability('CAP_NET_RAW')),
     ledgerNotes: ledgerNotes(config.stateDirectory),
   };
 }

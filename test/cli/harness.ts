@@ -54,6 +54,7 @@ export const HEALTHY_HOST: HostReport = {
     ending: null,
     canTellErrors: true,
   },
+  announcing: null,
   ledgerNotes: [],
 };
 
