@@ -10,7 +10,13 @@ export type Probe =
   | { readonly outcome: 'unknown'; readonly reason: string };
 
 /** Capability numbers. @see include/uapi/linux/capability.h */
-export const CAPABILITY = { CAP_NET_ADMIN: 12, CAP_SYS_MODULE: 16, CAP_SYS_ADMIN: 21, CAP_BPF: 39 } as const;
+export const CAPABILITY = {
+  CAP_NET_ADMIN: 12,
+  CAP_NET_RAW: 13,
+  CAP_SYS_MODULE: 16,
+  CAP_SYS_ADMIN: 21,
+  CAP_BPF: 39,
+} as const;
 
 /** The answer that needs no reason. */
 export const SUPPORTED: Probe = { outcome: 'supported' };

@@ -2,7 +2,9 @@ import { accessSync, constants, existsSync, readdirSync, readFileSync } from 'no
 import { readFile } from 'node:fs/promises';
 import { release } from 'node:os';
 import { dirname, join } from 'node:path';
+import type { HostReport } from './cli/doctor.ts';
 import type { Ability } from './cli/finding.ts';
+import { readSysctlFile } from './dataplane/ipvs/observe.ts';
 
 /**
  * Whether a kernel module is there to be loaded or built in, by the lists that depmod writes.
@@ -76,6 +78,14 @@ export function directoryAbility(path: string): Ability {
   }
 }
 
+/**
+ * Whether what a process has started ends with it, as all else in a container does with the container's first process. In a
+ * Pod that one may be seen under any id, if the Pod shares those of the host.
+ */
+export function endsWith({ pid, env }: Pick<NodeJS.Process, 'pid' | 'env'>): boolean {
+  return pid === 1 || env.KUBERNETES_SERVICE_HOST !== undefined;
+}
+
 /** @throws Error of one line that names the file */
 export async function readText(path: string): Promise<string> {
   try {
@@ -105,4 +115,12 @@ export function version(): string {
   return typeof manifest === 'object' && manifest && 'version' in manifest
     ? String(manifest.version)
     : 'unknown';
+}
+
+/** What this host has for sysctls that are needed: name and value. */
+export function readSysctls(
+  wanted: readonly (readonly [string, string])[],
+  onlyForIpv6: boolean,
+): HostReport['sysctls'] {
+  return wanted.map(([name, needs]) => ({ name, needs, has: readSysctlFile(name) ?? null, onlyForIpv6 }));
 }

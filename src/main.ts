@@ -24,20 +24,19 @@ import { NOTICE_GROUPS, watchLinks } from './dataplane/addresses/watch.ts';
 import { NetlinkSyncKernel } from './dataplane/connsync/client.ts';
 import { NetlinkIpvsKernel } from './dataplane/ipvs/client.ts';
 import { NetlinkFlowKernel } from './dataplane/ipvs/flow-client.ts';
-import { readSysctlFile } from './dataplane/ipvs/observe.ts';
 import { readTraffic } from './dataplane/ipvs/statistics.ts';
 import { IPV6_SYSCTLS, SYSCTLS } from './dataplane/ipvs/sysctls.ts';
 import { disowned, entryCounts } from './dataplane/ledger.ts';
 import { lockNode, openLedgerStore } from './dataplane/ledger-store.ts';
 import { LibraryNftablesKernel } from './dataplane/nftables/client.ts';
 import { forwardDrops } from './dataplane/nftables/forward-policy.ts';
-import { announcementWords } from './dataplane/vrrp/announcements.ts';
-import { KeepalivedClient } from './dataplane/vrrp/client.ts';
 import {
   directoryAbility,
+  endsWith,
   missingModules,
   moduleAbility,
   portsWithoutHairpin,
+  readSysctls,
   readText,
   version,
   writeOut,
@@ -50,8 +49,9 @@ import { ConntrackClient } from './netlink/conntrack-client.ts';
 import { decodeInfo, getInfo } from './netlink/ipvs-messages.ts';
 import { FamilyNotFoundError, NetlinkRequestError } from './netlink/results.ts';
 import { inspectSockets, NodeSockets, type SocketBindings } from './socket-host.ts';
-import { drainCheckMs } from './sync/drain-check.ts';
+import { drainCheckMs, earlier } from './sync/drain-check.ts';
 import { observeStages } from './sync/sync-once.ts';
+import { announcementWordsOf, inspectAnnouncing, openKeepalived } from './vrrp-host.ts';
 
 const IPVS_FAMILY = 'IPVS';
 
@@ -76,7 +76,16 @@ async function openNode(config: Config, access: 'read' | 'write'): Promise<NodeA
     await NodeSockets.open(config.socketLoadBalancer, access, loadSocketBindings),
   );
   const connectionSync = new NetlinkSyncKernel(client);
-  const outside = { kernel, flows, links, nftables, ledger, keepalived, connectionSync, nowMs: Date.now };
+  const outside = {
+    kernel,
+    flows,
+    links,
+    nftables,
+    ledger,
+    keepalived: openKeepalived,
+    connectionSync,
+    nowMs: Date.now,
+  };
   let wired = wire(config, outside, sockets);
   // A process that makes no further sync leaves nothing over.
   if (access === 'write') resources.defer(() => wired.dataplanes.socklb?.finish(interrupted.signal));
@@ -94,6 +103,7 @@ async function openNode(config: Config, access: 'read' | 'write'): Promise<NodeA
     },
     sockets: (desired) => ({ ...sockets.state(), ...countSocketFrontends(wired.dataplanes, desired) }),
     announcements: (desired) => (desired ? (wired.dataplanes.vrrp?.announcements(desired) ?? []) : []),
+    endAnnouncing: async () => (endsWith(process) ? wired.dataplanes.vrrp?.stop() : undefined),
     notes: ledger.notes,
     hostAddresses: async (signal) => nodeAddressesOf(await wired.dataplanes.addresses.observe(signal)),
     snapshot: (node, signal) => observeSnapshot(wired.dataplanes, node, signal),
@@ -116,8 +126,6 @@ async function openNode(config: Config, access: 'read' | 'write'): Promise<NodeA
   };
 }
 
-const keepalived = (directory: string, program: string) => new KeepalivedClient(directory, program);
-
 /** What sockets are balanced with may change with the configuration. */
 function wire(config: Config, outside: Resources, { kernel, refusal }: NodeSockets) {
   const resources = { ...outside, sockets: kernel, socketRefusal: refusal };
@@ -137,10 +145,6 @@ async function loadSocketBindings(): Promise<SocketBindings> {
     ...(await import('../native-bindings/netlink-socket.ts')),
     ...(await import('../native-bindings/socket-diagnosis-probe.ts')),
   };
-}
-
-function earlier(a: number | null, b: number | null): number | null {
-  return a === null || b === null ? (a ?? b) : Math.min(a, b);
 }
 
 /** Listens before it yields for the first time. */
@@ -217,6 +221,7 @@ async function inspectHost(config: Config): Promise<HostReport> {
     ...(await inspectRows(config)),
     clusterIPs: config.clusterIPs,
     sockets: await inspectSockets(config.socketLoadBalancer, loadSocketBindings),
+    announcing: await inspectAnnouncing(config.vrrp, links, probeCapability('CAP_NET_RAW')),
     ledgerNotes: ledgerNotes(config.stateDirectory),
   };
 }
@@ -236,13 +241,6 @@ async function inspectNftables(): Promise<Pick<HostReport, 'nftables' | 'forward
     const reason = error instanceof Error ? error.message : String(error);
     return { nftables: { outcome: 'unsupported', reason }, forwardDrops: [] };
   }
-}
-
-function readSysctls(
-  wanted: readonly (readonly [string, string])[],
-  onlyForIpv6: boolean,
-): HostReport['sysctls'] {
-  return wanted.map(([name, needs]) => ({ name, needs, has: readSysctlFile(name) ?? null, onlyForIpv6 }));
 }
 
 function ledgerNotes(stateDirectory: string): readonly string[] {
@@ -289,10 +287,7 @@ const context: CliContext = {
   recordedStates: (config, snapshot, desired) =>
     recordedStates(unconnected(config), snapshot, desired, Date.now()),
   projectSnapshot: (config, desired) => projectSnapshot(unconnected(config), desired),
-  announcementWords: (config, desired, address) => {
-    const keepalived = new KeepalivedClient(config.vrrp.directory, config.vrrp.program);
-    return announcementWords(desired, config.vrrp, address, () => keepalived.states());
-  },
+  announcementWords: announcementWordsOf,
   traceRows: (config, desired) => traceRows(unconnected(config), config, desired),
   inspectHost,
 };

@@ -14,6 +14,11 @@ const RULES: readonly { readonly of: RegExp; readonly may: RegExp; readonly pack
   { of: /^native-bindings\//, may: /^native-bindings\//, packages: /^(koffi|node:.*)$/ },
   { of: /^src\/main\.ts$/, may: /./, packages: /./ },
   { of: /^src\/socket-host\.ts$/, may: /^src\/(dataplane\/socklb|netlink)\//, packages: /^node:fs$/ },
+  {
+    of: /^src\/vrrp-host\.ts$/,
+    may: /^src\/(dataplane\/vrrp\/client|cli\/(finding|doctor-announcing)|config)\.ts$/,
+    packages: /^$/,
+  },
   { of: /^src\/daemon-host\.ts$/, may: /^src\//, packages: /^$/ },
   {
     of: /^src\/load-balancer-host\.ts$/,
@@ -106,7 +111,7 @@ const RULES: readonly { readonly of: RegExp; readonly may: RegExp; readonly pack
 
 /** Files whose name says that they reach outside: kernel, disk, clock or processes. */
 const EFFECTS =
-  /(^src\/(main|daemon-host|load-balancer-host|socket-host)|\/([a-z-]*watch|manifests|observe|apply|client|[a-z-]+-client|program|[a-z-]*store|sync-once|loop|([a-z-]+-)?http|log|host))\.ts$|^native-bindings\//;
+  /(^src\/(main|daemon-host|load-balancer-host|socket-host|vrrp-host)|\/([a-z-]*watch|manifests|observe|apply|client|[a-z-]+-client|program|[a-z-]*store|sync-once|loop|([a-z-]+-)?http|log|host))\.ts$|^native-bindings\//;
 const PURE_PACKAGES = /^(valibot|node:(util|buffer|crypto|path|os|timers\/promises))$/;
 
 interface Import {

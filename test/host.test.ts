@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { directoryAbility, listedModules, portsWithoutHairpin } from '../src/host.ts';
+import { directoryAbility, endsWith, listedModules, portsWithoutHairpin } from '../src/host.ts';
 
 let directory = '';
 beforeEach(() => {
@@ -32,6 +32,21 @@ describe('directoryAbility()', () => {
     mkdirSync(join(directory, 'a'));
     writeFileSync(join(directory, 'a', 'file'), '');
     expect(directoryAbility(join(directory, 'a', 'file', 'c')).outcome).toBe('unsupported');
+  });
+});
+
+describe('endsWith()', () => {
+  it.each([
+    { name: 'a process of systemd', pid: 812, env: {}, ends: false },
+    { name: 'the first process of a container', pid: 1, env: {}, ends: true },
+    {
+      name: 'one in a Pod with hostPID',
+      pid: 812,
+      env: { KUBERNETES_SERVICE_HOST: '10.96.0.1' },
+      ends: true,
+    },
+  ])('is $ends for $name', ({ pid, env, ends }) => {
+    expect(endsWith({ pid, env })).toBe(ends);
   });
 });
 

@@ -68,6 +68,7 @@ async function openNode(config: Config): Promise<NodeAccess> {
     scopedStages: dataplanes.scopedStages,
     configure: unused,
     announcements: () => [],
+    endAnnouncing: async () => undefined,
     sockets: () => NO_SOCKETS,
     traffic: unused,
     deletedFlows: () => ({ IPv4: 0, IPv6: 0 }),

@@ -131,6 +131,11 @@ export interface NodeAccess extends AsyncDisposable {
   configure(config: Config): Promise<void>;
   /** Who answers for addresses of load balancers, where this node announces them. */
   announcements(desired: DesiredState | undefined): readonly Announcement[];
+  /**
+   * Where what announces them would end with this process, it is ended in order, so that other nodes take over at once.
+   * @throws Error if it does not end
+   */
+  endAnnouncing(): Promise<void>;
   /** What becomes of sockets. @param desired what is counted; undefined where nothing is wanted yet */
   sockets(desired: DesiredState | undefined): SocketRecord;
   /** The counters of all virtual servers, foreign ones too. */

@@ -1,5 +1,6 @@
 import { Option } from 'commander';
 import { EXIT, type ExitCode } from './context.ts';
+import { type AnnouncingReport, announcingFindings } from './doctor-announcing.ts';
 import { type SocketReport, socketFindings } from './doctor-sockets.ts';
 import type { Ability, Finding } from './finding.ts';
 import { chosen, configOf, type Invocation, type Verb } from './verb.ts';
@@ -31,6 +32,8 @@ export interface HostReport {
   readonly boundAddresses: number;
   readonly clusterIPs: 'bind' | 'route';
   readonly sockets: SocketReport;
+  /** null where nothing is to be announced. */
+  readonly announcing: AnnouncingReport | null;
   readonly ledgerNotes: readonly string[];
 }
 
@@ -79,6 +82,7 @@ export function diagnose(host: HostReport): readonly Finding[] {
     ...hairpinFindings(host),
     ...addressFindings(host),
     ...socketFindings(host.sockets),
+    ...announcingFindings(host.announcing),
     ...host.ledgerNotes.map((note): Finding => ({ level: 'warning', what: note, fix: '' })),
   ];
 }

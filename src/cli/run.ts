@@ -62,6 +62,7 @@ async function follow({ context, given }: Invocation, resolved: ResolvedConfig):
   // Files are read before anything is opened, for what is wrong with them is said first; an API server may take long.
   if (config.manifests.length > 0) await whole;
   const node = resources.use(await context.openNode(config, 'write'));
+  resources.defer(() => node.endAnnouncing().catch((error: Error) => log.report(`failed: ${error.message}`)));
   log.told(
     'ledger',
     node.notes.map((note) => `note: ${note}`),

@@ -27,3 +27,8 @@ export function drainCheckMs(
   }
   return waitMs;
 }
+
+/** The sooner of two times; null is never. */
+export function earlier(a: number | null, b: number | null): number | null {
+  return a === null || b === null ? (a ?? b) : Math.min(a, b);
+}

@@ -19,9 +19,42 @@ const SOCKETS: HostReport['sockets'] = {
   canTellErrors: true,
 };
 
+const ANNOUNCING: NonNullable<HostReport['announcing']> = {
+  program: 'keepalived',
+  keepalived: { outcome: 'supported', version: '2.2.7' },
+  netRaw: { outcome: 'supported' },
+  link: { name: 'eth0', state: 'up' },
+};
+
 describe('diagnose() finds', () => {
   const rows: { name: string; host: Partial<HostReport>; found: RegExp[] }[] = [
     { name: 'nothing on a healthy host', host: {}, found: [] },
+    { name: 'nothing where keepalived can announce', host: { announcing: ANNOUNCING }, found: [] },
+    {
+      name: 'that there is no keepalived',
+      host: { announcing: { ...ANNOUNCING, keepalived: { outcome: 'unsupported', reason: 'ENOENT' } } },
+      found: [/^error: announcing: keepalived: unsupported: ENOENT \| apt-get install keepalived, or /],
+    },
+    {
+      name: 'a keepalived that does not answer, as no more than that',
+      host: { announcing: { ...ANNOUNCING, keepalived: { outcome: 'unknown', reason: 'killed' } } },
+      found: [/^warning: announcing: keepalived: unknown: killed/],
+    },
+    {
+      name: 'the capability that keepalived lacks',
+      host: { announcing: { ...ANNOUNCING, netRaw: { outcome: 'unsupported', reason: 'it is lacking' } } },
+      found: [/^error: announcing: CAP_NET_RAW: unsupported: it is lacking \| .* the container$/],
+    },
+    {
+      name: 'a link that addresses can’t be announced on',
+      host: { announcing: { ...ANNOUNCING, link: { name: 'eth9', state: 'absent' } } },
+      found: [/^error: announcing: link eth9 is not there \| set vrrp.interface/],
+    },
+    {
+      name: 'a link that may come up yet',
+      host: { announcing: { ...ANNOUNCING, link: { name: 'eth0', state: 'down' } } },
+      found: [/^warning: announcing: link eth0 is down \| ip link set eth0 up$/],
+    },
     {
       name: 'a kernel without IPVS',
       host: { ipvs: { outcome: 'unsupported', reason: 'ENOENT' } },

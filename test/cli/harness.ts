@@ -54,6 +54,7 @@ export const HEALTHY_HOST: HostReport = {
     ending: null,
     canTellErrors: true,
   },
+  announcing: null,
   ledgerNotes: [],
 };
 
@@ -187,6 +188,9 @@ export class CliHarness implements Disposable {
     openHealthChecks: (report) => new HealthCheckPorts({ report, retryDelayMs: () => 10 }),
   };
 
+  /** What ending keepalived comes to. */
+  endAnnouncing = async (): Promise<void> => undefined;
+
   /** As the kernel tells whoever watches. */
   tellLinks(): void {
     this.#tellLinks();
@@ -229,6 +233,7 @@ export class CliHarness implements Disposable {
         dataplanes = this.#dataplanes(changed);
       },
       announcements: () => [],
+      endAnnouncing: () => this.endAnnouncing(),
       sockets: () => this.sockets,
       traffic: async () => [],
       deletedFlows: () => ({ IPv4: 0, IPv6: 0 }),

@@ -52,6 +52,21 @@ describe('run', () => {
     expect(writes()).toEqual(before);
   });
 
+  it('ends what would end with it when no sync runs any more, and says what does not end', async () => {
+    let isEnding = false;
+    cli.endAnnouncing = async () => {
+      isEnding = true;
+      throw new Error('keepalived, process 7, does not end');
+    };
+    const output = run();
+    await said('(start)');
+    expect(isEnding).toBe(false);
+    stop.abort();
+    expect(await output).toMatchObject({ exit: 0 });
+    expect(isEnding).toBe(true);
+    expect(cli.err).toContain('failed: keepalived, process 7, does not end\n');
+  });
+
   it('keeps what it has while a file cannot be read, and says so once for each change', async () => {
     void run();
     await said('(start)');

@@ -1,12 +1,14 @@
 import { renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { node, service, slice } from '../objects.ts';
-import { createHost, type Host } from './host.ts';
+import { createHost, type Host, type RunOptions, type Started } from './host.ts';
 import { BACKEND, Lan, type LanNode } from './lan.ts';
 
 /** A LAN whose nodes have a `svcplane run` each, which reads a file that all share. */
 export class FileLan extends Lan {
   readonly #manifests: Host;
+  /** As started last. */
+  readonly daemons = new Map<LanNode, Started>();
 
   /** @param vrrp keys of `vrrp`, as in YAML's flow style @param others further lines of the configuration */
   constructor(count: number, vrrp: string, others = '') {
@@ -35,12 +37,9 @@ export class FileLan extends Lan {
   }
 
   /** Starts the daemon of a node. */
-  start(host: LanNode): void {
-    host.start([
-      'run',
-      ...['-f', this.manifests],
-      ...['--node', host.name, '--config', join(host.directory, 'run.yaml')],
-    ]);
+  start(host: LanNode, options?: RunOptions): void {
+    const flags = ['--node', host.name, '--config', join(host.directory, 'run.yaml')];
+    this.daemons.set(host, host.start(['run', '-f', this.manifests, ...flags], options));
   }
 
   override [Symbol.dispose](): void {

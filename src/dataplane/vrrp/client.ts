@@ -59,6 +59,15 @@ export class KeepalivedClient implements Keepalived {
     return code === 0 ? undefined : text.trim().split('\n').slice(0, 3).join('; ');
   }
 
+  /** As `2.2.7`. @throws Error if it can't be run; with `killed` if it did not answer */
+  async version(): Promise<string> {
+    const { code, text } = await this.#run(['--version']);
+    const [first = ''] = text.split('\n');
+    const version = /^Keepalived v(\S+)/.exec(first)?.[1];
+    if (code === 0 && version !== undefined) return version;
+    throw new Error(`${this.#program} --version ends with ${code}: ${first}`);
+  }
+
   async load(): Promise<void> {
     const pid = await this.#pid();
     await this.#shortenLog();
@@ -151,8 +160,10 @@ export class KeepalivedClient implements Keepalived {
   #run(args: readonly string[]): Promise<{ readonly code: number; readonly text: string }> {
     return new Promise((resolve, reject) => {
       execFile(this.#program, args, { timeout: PATIENCE_MS }, (error, _, stderr) => {
-        if (error?.code === 'ENOENT') reject(this.#absent(error));
-        else resolve({ code: error === null ? 0 : Number(error.code ?? 1), text: stderr });
+        // A text where it could not be started; none where it was ended.
+        const code = error ? error.code : 0;
+        if (typeof code === 'number') resolve({ code, text: stderr });
+        else if (error) reject(this.#absent(error));
       });
     });
   }

@@ -15,12 +15,15 @@ import { canonical, type VrrpRows } from './rows.ts';
 export interface VrrpDataplane extends Dataplane<VrrpRows, VrrpOp> {
   /** Who answers for what, as far as keepalived has said. */
   announcements(desired: DesiredState): readonly Announcement[];
+  /** Ends keepalived in order: others are told, and take over at once. Its files stay. @throws Error if it does not end */
+  stop(): Promise<void>;
 }
 
 /** What makes one node answer for the addresses of load balancers, and another one when it dies: VRRP by keepalived. */
 export function vrrpDataplane(keepalived: Keepalived, options: VrrpOptions): VrrpDataplane {
   return {
     announcements: (desired) => announcementsOf(desired, options, keepalived.states()),
+    stop: () => keepalived.stop(),
     name: 'vrrp',
     project: (desired) => project(desired, options),
     observe: (signal) => observe(keepalived, signal),

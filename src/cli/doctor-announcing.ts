@@ -1,0 +1,49 @@
+import type { Ability, Finding } from './finding.ts';
+
+/** What of this host keepalived can use. */
+export interface AnnouncingReport {
+  /** `vrrp.program`. */
+  readonly program: string;
+  readonly keepalived:
+    | { readonly outcome: 'supported'; readonly version: string }
+    | Exclude<Ability, { outcome: 'supported' }>;
+  readonly netRaw: Ability;
+  readonly link: { readonly name: string; readonly state: 'up' | 'down' | 'absent' };
+}
+
+/** What is missing is an error: nothing else announces addresses where keepalived is to. Pure. */
+export function announcingFindings(report: AnnouncingReport | null): readonly Finding[] {
+  if (report === null) return [];
+  const { program, keepalived, netRaw, link } = report;
+  const version = keepalived.outcome === 'supported' ? `, version ${keepalived.version}` : '';
+  return [
+    finding(keepalived, `${program}${version}`, 'apt-get install keepalived, or set vrrp.program'),
+    finding(netRaw, 'CAP_NET_RAW', 'run as root, or grant the capability to the container'),
+    linkFinding(link),
+  ];
+}
+
+function finding(found: Ability, subject: string, fix: string): Finding {
+  const what = `announcing: ${subject}`;
+  if (found.outcome === 'supported') return { level: 'ok', what, fix: '' };
+  const level = found.outcome === 'unsupported' ? 'error' : 'warning';
+  return { level, what: `${what}: ${found.outcome}: ${found.reason}`, fix };
+}
+
+function linkFinding({ name, state }: AnnouncingReport['link']): Finding {
+  const what = `announcing: link ${name}`;
+  switch (state) {
+    case 'up':
+      return { level: 'ok', what, fix: '' };
+    case 'down':
+      return { level: 'warning', what: `${what} is down`, fix: `ip link set ${name} up` };
+    case 'absent':
+      return {
+        level: 'error',
+        what: `${what} is not there`,
+        fix: 'set vrrp.interface to a link of this node; ip -brief link shows which there are',
+      };
+    default:
+      return state satisfies never;
+  }
+}
