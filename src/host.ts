@@ -2,9 +2,7 @@ import { accessSync, constants, existsSync, readdirSync, readFileSync } from 'no
 import { readFile } from 'node:fs/promises';
 import { release } from 'node:os';
 import { dirname, join } from 'node:path';
-import type { HostReport } from './cli/doctor.ts';
 import type { Ability } from './cli/finding.ts';
-import { readSysctlFile } from './dataplane/ipvs/observe.ts';
 
 /**
  * Whether a kernel module is there to be loaded or built in, by the lists that depmod writes.
@@ -115,12 +113,4 @@ export function version(): string {
   return typeof manifest === 'object' && manifest && 'version' in manifest
     ? String(manifest.version)
     : 'unknown';
-}
-
-/** What this host has for sysctls that are needed: name and value. */
-export function readSysctls(
-  wanted: readonly (readonly [string, string])[],
-  onlyForIpv6: boolean,
-): HostReport['sysctls'] {
-  return wanted.map(([name, needs]) => ({ name, needs, has: readSysctlFile(name) ?? null, onlyForIpv6 }));
 }

@@ -24,9 +24,10 @@ import { NOTICE_GROUPS, watchLinks } from './dataplane/addresses/watch.ts';
 import { NetlinkSyncKernel } from './dataplane/connsync/client.ts';
 import { NetlinkIpvsKernel } from './dataplane/ipvs/client.ts';
 import { NetlinkFlowKernel } from './dataplane/ipvs/flow-client.ts';
+import { readSysctls } from './dataplane/ipvs/observe.ts';
 import { readTraffic } from './dataplane/ipvs/statistics.ts';
 import { IPV6_SYSCTLS, SYSCTLS } from './dataplane/ipvs/sysctls.ts';
-import { disowned, entryCounts } from './dataplane/ledger.ts';
+import { disowned, entryCounts, type Ledger } from './dataplane/ledger.ts';
 import { lockNode, openLedgerStore } from './dataplane/ledger-store.ts';
 import { LibraryNftablesKernel } from './dataplane/nftables/client.ts';
 import { forwardDrops } from './dataplane/nftables/forward-policy.ts';
@@ -36,7 +37,6 @@ import {
   missingModules,
   moduleAbility,
   portsWithoutHairpin,
-  readSysctls,
   readText,
   version,
   writeOut,
@@ -116,11 +116,7 @@ async function openNode(config: Config, access: 'read' | 'write'): Promise<NodeA
     watchLinks: (wanted, signal) => watchNode(config, wanted, signal),
     ledgerCounts: () => entryCounts(ledger.read()),
     disown: (keep) => ledger.update((entries) => disowned(entries, keep)),
-    drainCheckMs: () =>
-      earlier(
-        drainCheckMs(ledger.read().drains.values(), Date.now(), wired.config.drainTimeoutSeconds * 1000),
-        wired.dataplanes.socklb?.clearanceMs() ?? null,
-      ),
+    drainCheckMs: () => nextCheckMs(wired, ledger.read()),
     ipvsInfo: async () => readInfo(client),
     [Symbol.asyncDispose]: () => kept.disposeAsync(),
   };
@@ -130,6 +126,12 @@ async function openNode(config: Config, access: 'read' | 'write'): Promise<NodeA
 function wire(config: Config, outside: Resources, { kernel, refusal }: NodeSockets) {
   const resources = { ...outside, sockets: kernel, socketRefusal: refusal };
   return { config, dataplanes: assembleDataplanes(config, resources) };
+}
+
+/** When what drains, and what may go once nobody can use it any more, is to be looked at again. */
+function nextCheckMs({ config, dataplanes }: ReturnType<typeof wire>, { drains }: Ledger): number | null {
+  const drained = drainCheckMs(drains.values(), Date.now(), config.drainTimeoutSeconds * 1000);
+  return earlier(drained, dataplanes.socklb?.clearanceMs() ?? null);
 }
 
 /** Loaded where sockets may be balanced: nobody else needs them. */

@@ -16,7 +16,7 @@ const RULES: readonly { readonly of: RegExp; readonly may: RegExp; readonly pack
   { of: /^src\/socket-host\.ts$/, may: /^src\/(dataplane\/socklb|netlink)\//, packages: /^node:fs$/ },
   {
     of: /^src\/vrrp-host\.ts$/,
-    may: /^src\/(dataplane\/vrrp\/client|cli\/(finding|doctor-announcing)|config)\.ts$/,
+    may: /^src\/model\/|^src\/(dataplane\/vrrp\/(announcements|client)|cli\/(finding|doctor-announcing)|config)\.ts$/,
     packages: /^$/,
   },
   { of: /^src\/daemon-host\.ts$/, may: /^src\//, packages: /^$/ },

@@ -36,7 +36,7 @@ describeWithIpvs('svcplane run as the first process of a container', () => {
     });
 
     it('takes the address off the link of one that was killed, when it is back', async () => {
-      using lan = new Lan(2, 'groups: 1, preempt: false');
+      using lan = new FileLan(2, 'groups: 1, preempt: false');
       lan.announce([[VIP]]);
       for (const node of lan.nodes) lan.start(node, CONTAINER);
       await until(() => lan.holders().length === 1 && lan.isAnswered());

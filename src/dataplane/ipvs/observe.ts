@@ -133,3 +133,11 @@ export function readSysctlFile(name: string): string | undefined {
     return undefined;
   }
 }
+
+/** What this host has where something is needed; null where it has none, or may not be read. */
+export function readSysctls(
+  wanted: readonly (readonly [name: string, needs: string])[],
+  onlyForIpv6: boolean,
+) {
+  return wanted.map(([name, needs]) => ({ name, needs, has: readSysctlFile(name) ?? null, onlyForIpv6 }));
+}
