@@ -107,11 +107,7 @@ async function openNode(config: Config, access: 'read' | 'write'): Promise<NodeA
     notes: ledger.notes,
     hostAddresses: async (signal) => nodeAddressesOf(await wired.dataplanes.addresses.observe(signal)),
     snapshot: (node, signal) => observeSnapshot(wired.dataplanes, node, signal),
-    traffic: async (signal) => {
-      // A socket of its own: a sync may be at work on the other.
-      using own = NetlinkSocket.open(NETLINK_GENERIC);
-      return readTraffic(openIpvs(own), signal);
-    },
+    traffic: readTrafficAside,
     deletedFlows: () => flows.deleted,
     watchLinks: (wanted, signal) => watchNode(config, wanted, signal),
     ledgerCounts: () => entryCounts(ledger.read()),
@@ -120,6 +116,13 @@ async function openNode(config: Config, access: 'read' | 'write'): Promise<NodeA
     ipvsInfo: async () => readInfo(client),
     [Symbol.asyncDispose]: () => kept.disposeAsync(),
   };
+}
+
+/** Over a socket of its own: a sync may be at work on the other. */
+async function readTrafficAside(signal: AbortSignal) {
+  const { NETLINK_GENERIC, NetlinkSocket } = await import('../native-bindings/netlink-socket.ts');
+  using socket = NetlinkSocket.open(NETLINK_GENERIC);
+  return readTraffic(openIpvs(socket), signal);
 }
 
 /** What sockets are balanced with may change with the configuration. */
