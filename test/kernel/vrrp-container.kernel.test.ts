@@ -34,6 +34,22 @@ describeWithIpvs('svcplane run as the first process of a container', () => {
       await until(() => lan.isAnswered());
     });
 
+    it('takes the address off the link of one that was killed, when it is back', async () => {
+      using lan = new Lan(2, 'groups: 1, preempt: false');
+      lan.announce([[VIP]]);
+      for (const node of lan.nodes) lan.start(node, CONTAINER);
+      await until(() => lan.holders().length === 1 && lan.isAnswered());
+      const [holder] = lan.holders();
+      if (!holder) throw new Error(`no node holds ${VIP}`);
+      process.kill(firstProcess(holder), 'SIGKILL');
+      // Nothing takes it away there, and nobody else is told.
+      await until(() => lan.holders().length === 2 && processesOn(holder).length === 0);
+      lan.start(holder, CONTAINER);
+      await until(() => lan.holders().length === 1);
+      expect(lan.holders()).not.toContain(holder);
+      await until(() => lan.isAnswered());
+    });
+
     it('leaves no zombies, whatever keepalived is asked, and when its child dies', async () => {
       using lan = new Lan(1, 'groups: 1, preemptDelaySeconds: 0');
       const [node] = lan.nodes;
