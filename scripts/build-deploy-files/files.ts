@@ -83,6 +83,15 @@ function kustomizeFiles(values: Values, version: string): readonly [string, stri
         },
       ],
     }),
+    ...component('announcing', {
+      patches: [
+        {
+          target: { kind: 'DaemonSet', name: 'svcplane' },
+          patch:
+            '- op: add\n  path: /spec/template/spec/containers/0/securityContext/capabilities/add/-\n  value: NET_RAW\n',
+        },
+      ],
+    }),
     ...component('pod-monitor', { resources: ['podmonitor.yaml'] }),
     [`${BASE}/components/pod-monitor/podmonitor.yaml`, manifest('podmonitor')],
     ...component('lb-controller', { resources: lbController.map(({ file }) => `${file}.yaml`) }),

@@ -9,6 +9,12 @@ const READ = ['list', 'watch'];
 const HEALTHZ_PORT = text(portOf('healthzBindAddress', 10256), '10256');
 const METRICS_PORT = text(portOf('metricsBindAddress', 10249), '10249');
 
+/** keepalived sends ARP and VRRP over raw sockets. */
+const CAPABILITIES = text(
+  `[NET_ADMIN, BPF{{ if eq (dig "vrrp" "mode" "off" .Values.config) "keepalived" }}, NET_RAW{{ end }}]`,
+  '[NET_ADMIN, BPF]',
+);
+
 /** What the privileged container runs, in full, for all to read in the manifest. */
 const SET_SYSCTLS = `\
 import { existsSync, writeFileSync } from 'node:fs';
@@ -158,7 +164,7 @@ function podSpec(): Mapping {
     nodeSelector: setting('nodeSelector'),
     affinity: setting('affinity'),
     tolerations: setting('tolerations'),
-    // Enough to finish the sync under way; what is in the kernel goes on serving.
+    // Enough to finish the sync under way, and to end keepalived; what is in the kernel goes on serving.
     terminationGracePeriodSeconds: 30,
     'if eq .Values.sysctls "initContainer"': { initContainers: [sysctlContainer()] },
     containers: [container()],
@@ -200,7 +206,7 @@ function container(): Mapping {
       runAsUser: 0,
       readOnlyRootFilesystem: true,
       allowPrivilegeEscalation: false,
-      capabilities: { drop: ['ALL'], add: ['NET_ADMIN', 'BPF'] },
+      capabilities: { drop: ['ALL'], add: CAPABILITIES },
       seccompProfile: { type: 'RuntimeDefault' },
     },
     volumeMounts: [

@@ -20,7 +20,7 @@ const object = v.looseObject({
 export type DeployObject = v.InferOutput<typeof object>;
 
 /** The components that there are beside the kustomize base. */
-export type Component = 'dashboard' | 'host-sysctls' | 'lb-controller' | 'pod-monitor';
+export type Component = 'announcing' | 'dashboard' | 'host-sysctls' | 'lb-controller' | 'pod-monitor';
 
 /** The objects of the kustomize base, which needs no program: it is its resources as they are. */
 export function kustomizeBase(): readonly DeployObject[] {

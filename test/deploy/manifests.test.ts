@@ -22,8 +22,12 @@ const podSpecOf = (objects: readonly DeployObject[]): unknown => {
   const daemonSet: Record<string, unknown> | undefined = objects.find(({ kind }) => kind === 'DaemonSet');
   return Object(daemonSet).spec.template.spec;
 };
+const capabilitiesOf = (objects: readonly DeployObject[]): readonly string[] =>
+  Object(podSpecOf(objects)).containers[0].securityContext.capabilities.add;
 const configOf = (objects: readonly DeployObject[]): unknown =>
   Object(objects.find(({ kind }) => kind === 'ConfigMap')).data['config.yaml'];
+/** Of the container, where nothing is announced. */
+const BASE = ['NET_ADMIN', 'BPF'];
 const BASE_KINDS = ['ClusterRole', 'ClusterRoleBinding', 'ConfigMap', 'DaemonSet', 'ServiceAccount'];
 
 describe('deploy', () => {
@@ -82,9 +86,10 @@ describe('the kustomize base', () => {
     const kubectl = spawnSync('kubectl', ['version', '--client']).error ? undefined : 'kubectl';
     if (!kubectl) return skip(whyNoPrograms(['kubectl']) ?? 'no kubectl');
     expect(inOrder(kustomizeWith(kubectl, []))).toEqual(inOrder(kustomizeBase()));
-    const all = kustomizeWith(kubectl, ['dashboard', 'host-sysctls', 'pod-monitor']);
+    const all = kustomizeWith(kubectl, ['announcing', 'dashboard', 'host-sysctls', 'pod-monitor']);
     expect(kinds(all)).toEqual([...BASE_KINDS, 'ConfigMap', 'PodMonitor'].sort());
     expect(podSpecOf(all)).not.toHaveProperty('initContainers');
+    expect([capabilitiesOf(kustomizeBase()), capabilitiesOf(all)]).toEqual([BASE, [...BASE, 'NET_RAW']]);
   });
 });
 
@@ -98,6 +103,14 @@ describe.skipIf(helm === undefined)('the Helm chart', { meta: { skipReason: NO_H
   it('writes configuration and API server into the ConfigMap', () => {
     const text = configOf(chart('apiServer=https://172.16.0.1:6443', 'config.scheduler=wlc'));
     expect(text).toContain('apiServer: "https://172.16.0.1:6443"\nscheduler: wlc\n');
+  });
+
+  it('gives what keepalived needs where that is configured, and nowhere else', () => {
+    expect(capabilitiesOf(chart('config.vrrp.interface=eth0'))).toEqual(BASE);
+    expect(capabilitiesOf(chart('config.vrrp.mode=off'))).toEqual(BASE);
+    const all = chart('config.vrrp.mode=keepalived', 'config.vrrp.interface=eth1');
+    expect(capabilitiesOf(all)).toEqual([...BASE, 'NET_RAW']);
+    expect(configOf(all)).toContain('vrrp:\n  interface: eth1\n  mode: keepalived\n');
   });
 
   it('leaves the sysctls to the host', () => {

@@ -108,6 +108,7 @@ describeWithKube('deploy on a real API server', ['kube-apiserver'], () => {
       const reason = whyNoPrograms(['kubectl']);
       if (reason !== undefined) return skip(reason);
       const objects = kustomizeWith(pathOf('kubectl'), [
+        'announcing',
         'dashboard',
         'host-sysctls',
         'lb-controller',
@@ -134,6 +135,7 @@ describeWithKube('deploy on a real API server', ['kube-apiserver'], () => {
       'apiServer=https://172.16.0.1:6443',
       'config.metricsBindAddress=0.0.0.0:10249',
       'config.audit.intervalSeconds=60',
+      'config.vrrp.mode=keepalived',
       'dashboard.enabled=true',
       'lbController.enabled=true',
       'image.tag=test',
