@@ -1,8 +1,8 @@
-# svcplane on no distribution: Node, the shared libraries that are really loaded, and the JavaScript that is really
-# imported. scripts/image-root performs these steps without a container engine.
+# svcplane on no distribution: Node and keepalived, the shared libraries that are really loaded, and the JavaScript that
+# is really imported. scripts/image-root performs these steps without a container engine.
 FROM node:24-bookworm-slim AS build
 RUN apt-get update && \
-    apt-get install --yes --no-install-recommends libnftables1 && \
+    apt-get install --yes --no-install-recommends keepalived libnftables1 && \
     rm -rf /var/lib/apt/lists/*
 WORKDIR /build
 COPY .npmrc package.json package-lock.json ./
@@ -17,10 +17,10 @@ RUN node_modules/.bin/node scripts/image-root-files/collect.ts /image
 
 FROM scratch
 COPY --from=build /image /
-# IPVS serves nobody but root, and of root's capabilities NET_ADMIN is all it asks for.
+# IPVS serves nobody but root, and of root's capabilities NET_ADMIN is all it asks for; keepalived wants NET_RAW, too.
 USER 0:0
 # Threads that share what malloc has take 10 MB less than those with areas of their own.
-ENV HOME=/ PATH=/usr/bin MALLOC_ARENA_MAX=1
+ENV HOME=/ PATH=/usr/bin:/usr/sbin MALLOC_ARENA_MAX=1
 VOLUME ["/run/svcplane", "/var/lib/svcplane"]
 ENTRYPOINT ["/usr/bin/svcplane"]
 CMD ["run"]

@@ -1,8 +1,8 @@
 /**
  * Collects the files of the image, in its build stage: `node collect.ts DIR`, from a directory with node_modules and a
  * built `dist`. It imports every module of `dist`, and what they and their libraries may ask for later, and takes what
- * that has loaded: JavaScript, add-ons and shared libraries, and beside them our BPF programs and licenses. Left out is
- * all else: what only building and testing needs, types, documentation, other processors' add-ons, npm, and Debian.
+ * that has loaded: JavaScript, add-ons and shared libraries, and beside them our BPF programs and licenses; and keepalived
+ * with the libraries that it is linked with. Left out is all else: what only building and testing needs, types, documentation, other processors' add-ons, npm, and Debian.
  */
 import { execFileSync } from 'node:child_process';
 import {
@@ -26,6 +26,8 @@ const HOME = 'svcplane';
 const MAIN = 'dist/main.js';
 /** Loaded when the daemon starts, not when a module is imported. */
 const LIBRARIES = 'dist/nftables-library.js';
+/** Announces addresses of load balancers, where that is switched on. */
+const KEEPALIVED = '/usr/sbin/keepalived';
 /** What Node does not load: BPF programs, read when the daemon starts, and the licenses of what is in the bundle. */
 const BESIDE = ['dist/bpf/*.o', 'dist/licenses/**'];
 
@@ -34,10 +36,10 @@ const [target = ''] = process.argv.slice(2);
 if (target === '') throw new TypeError('usage: collect.ts DIR');
 
 const loaded = await loadEverything();
-const libraries = sharedObjects();
+const libraries = [...new Set([...sharedObjects(), ...librariesOf(KEEPALIVED)])];
 copyModules(new Set([...loaded, ...globSync(BESIDE).filter((path) => statSync(path).isFile())]));
 copyRuntime(libraries);
-copyLicenses(libraries);
+copyLicenses([KEEPALIVED, ...libraries]);
 console.log(`collect: ${loaded.size} files of JavaScript and ${libraries.length} shared libraries`);
 
 /** Every file that Node loads, relative to the checkout. */
@@ -130,8 +132,15 @@ function sharedObjects(): readonly string[] {
   return found.filter((path): path is string => typeof path === 'string' && /^\/.*\.so[.\d]*$/.test(path));
 }
 
+/** The shared libraries that the loader finds for a program. */
+function librariesOf(program: string): readonly string[] {
+  const found = execFileSync('ldd', [program], { encoding: 'utf8' });
+  return [...found.matchAll(/^\t(?:\S+ => )?(\/\S+) \(/gm)].map(([, path = '']) => path);
+}
+
 function copyRuntime(libraries: readonly string[]): void {
   copy(process.execPath, 'usr/bin/node');
+  copy(KEEPALIVED, KEEPALIVED);
   symlinkSync(join('../..', HOME, MAIN), join(target, 'usr/bin/svcplane'));
   for (const path of libraries) copy(path, path);
   // Mount points, for the root is read-only.
@@ -152,9 +161,9 @@ function copyRuntime(libraries: readonly string[]): void {
   writeFileSync(join(target, 'etc/nsswitch.conf'), 'hosts: files dns\n');
 }
 
-/** Of the Debian packages that the libraries are from, and of svcplane. Node's own is in its package. */
-function copyLicenses(libraries: readonly string[]): void {
-  const owners = libraries.map((path) => {
+/** Of the Debian packages that these files are from, and of svcplane. Node's own is in its package. */
+function copyLicenses(files: readonly string[]): void {
+  const owners = files.map((path) => {
     // dpkg knows the real file; which of its names depends on whether /lib was a directory when it was packed.
     const [file, merged] = [realpathSync(path), realpathSync(path).replace(/^\/usr/, '')];
     const found = execFileSync(

@@ -2,8 +2,11 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { describe } from 'vitest';
+import type { ImageConfig } from '../../scripts/image-root-files/dockerfile.ts';
 import { type ContainerSpec, readContainers } from '../deploy/daemon-set.ts';
-import { createHost, type Host } from './host.ts';
+import { createHost, type Host, type UNHURRIED } from './host.ts';
+import { leftOutBecause, whyNoIpvs } from './probe.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 const CONTAINER = join(ROOT, 'test/deploy/container.sh');
@@ -13,11 +16,16 @@ const image = spawnSync(join(ROOT, 'scripts/image-root'), ['--if-cached'], {
   encoding: 'utf8',
 }).stdout.trim();
 /** @see include/uapi/linux/capability.h */
-const CAPABILITIES: Readonly<Record<string, number>> = { NET_ADMIN: 12, BPF: 39 };
+const CAPABILITIES: Readonly<Record<string, number>> = { NET_ADMIN: 12, NET_RAW: 13, BPF: 39 };
 
 /** The directory with the files of the image. */
 export function imageRoot(): string {
   return join(image, 'root');
+}
+
+/** What an engine would start of it. */
+export function imageConfig(): ImageConfig {
+  return JSON.parse(readFileSync(join(image, 'config.json'), 'utf8'));
 }
 
 /** Says in one line why the image can't be started here; undefined if it can. */
@@ -26,6 +34,13 @@ export function whyNoImage(): string | undefined {
     return 'no files of the image for these sources: scripts/image-root makes them, see its --help';
   if (spawnSync('capsh', ['--print']).error) return 'cannot run capsh (Debian: libcap2-bin)';
   return undefined;
+}
+
+/** Skipped with the reason where the image can't be started. */
+export function describeWithImage(name: string, options: typeof UNHURRIED, body: () => void): void {
+  const skipReason = whyNoImage() ?? whyNoIpvs() ?? leftOutBecause;
+  if (skipReason === undefined) describe(name, options, body);
+  else describe(name, { skip: true, meta: { skipReason } }, body);
 }
 
 /** What a container that has ended has printed. */

@@ -1,15 +1,15 @@
 import { globSync, readFileSync, statSync } from 'node:fs';
 import { join, relative } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, expect, it } from 'vitest';
 import { readContainers } from '../deploy/daemon-set.ts';
 import { UNHURRIED } from './host.ts';
-import { ImageNode, imageRoot, whyNoImage } from './image-node.ts';
-import { leftOutBecause, whyNoIpvs } from './probe.ts';
+import { describeWithImage, ImageNode, imageRoot } from './image-node.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
 const { svcplane } = readContainers();
-/** It has 160 MB, three quarters of it Node: so much may come, and no distribution. */
+const PROGRAMS = ['usr/bin/node', 'usr/sbin/keepalived'];
+/** It has 165 MB, three quarters of it Node: so much may come, and no distribution. */
 const MAX_BYTES = 200_000_000;
 
 describeWithImage('the image, in the containers of the DaemonSet', UNHURRIED, () => {
@@ -22,12 +22,12 @@ describeWithImage('the image, in the containers of the DaemonSet', UNHURRIED, ()
   const EXAMPLES = ['-f', '/etc/svcplane/guide', '--node', 'n0'];
   const table = () => node.host.state().table;
 
-  it('has nothing but Node, svcplane, and what they load', () => {
+  it('has nothing but Node, svcplane, keepalived, and what they load', () => {
     const entries = globSync('**', { cwd: imageRoot(), withFileTypes: true }).filter((each) => each.isFile());
     const paths = entries.map((each) => relative(imageRoot(), join(each.parentPath, each.name)));
-    expect(paths.filter((path) => path.includes('bin/'))).toEqual(['usr/bin/node']);
+    expect(paths.filter((path) => path.includes('bin/')).sort()).toEqual(PROGRAMS);
     const others = paths.filter((path) => !/^(svcplane|usr\/share\/doc|lib(64)?)\//.test(path));
-    expect(others.sort()).toEqual(['etc/nsswitch.conf', 'etc/passwd', 'usr/bin/node']);
+    expect(others.sort()).toEqual(['etc/nsswitch.conf', 'etc/passwd', ...PROGRAMS]);
     const code = paths.filter((path) => path.startsWith('svcplane/'));
     expect(
       code.filter((path) => !/\.([cm]?js|node|bpf\.o)$|\/package\.json$|licen[sc]e|copying/i.test(path)),
@@ -100,9 +100,3 @@ describeWithImage('the image, in the containers of the DaemonSet', UNHURRIED, ()
     expect(table().length).toBeGreaterThan(20);
   });
 });
-
-function describeWithImage(name: string, options: typeof UNHURRIED, body: () => void): void {
-  const skipReason = whyNoImage() ?? whyNoIpvs() ?? leftOutBecause;
-  if (skipReason === undefined) describe(name, options, body);
-  else describe(name, { skip: true, meta: { skipReason } }, body);
-}

@@ -19,6 +19,7 @@ export interface Daemon extends AsyncDisposable {
   ready(isReady: () => boolean | Promise<boolean>, timeoutMs: number): Promise<void>;
   /** Ends it, by SIGKILL if it has not ended 10 s after `signal`; does nothing the second time. */
   stop(signal?: NodeJS.Signals): Promise<void>;
+  readonly ended: Promise<void>;
 }
 
 /** Starts a program. */
@@ -55,6 +56,7 @@ export async function startDaemon(command: readonly string[]): Promise<Daemon> {
       }
     },
     stop,
+    ended,
     [Symbol.asyncDispose]: () => stop(),
   };
 }
