@@ -28,7 +28,7 @@ import { readSysctls } from './dataplane/ipvs/observe.ts';
 import { readTraffic } from './dataplane/ipvs/statistics.ts';
 import { IPV6_SYSCTLS, SYSCTLS } from './dataplane/ipvs/sysctls.ts';
 import { disowned, entryCounts, type Ledger } from './dataplane/ledger.ts';
-import { lockNode, openLedgerStore } from './dataplane/ledger-store.ts';
+import { ledgerNotes, lockNode, openLedgerStore } from './dataplane/ledger-store.ts';
 import { LibraryNftablesKernel } from './dataplane/nftables/client.ts';
 import { forwardDrops } from './dataplane/nftables/forward-policy.ts';
 import {
@@ -72,9 +72,7 @@ async function openNode(config: Config, access: 'read' | 'write'): Promise<NodeA
   const ledger = openLedgerStore(config.stateDirectory);
   const kernel = new NetlinkIpvsKernel(client, missingSchedulers());
   const flows = new NetlinkFlowKernel(tracking);
-  const sockets = resources.use(
-    await NodeSockets.open(config.socketLoadBalancer, access, loadSocketBindings),
-  );
+  const sockets = resources.use(await openSockets(config, access));
   const connectionSync = new NetlinkSyncKernel(client);
   const outside = {
     kernel,
@@ -136,6 +134,9 @@ function nextCheckMs({ config, dataplanes }: ReturnType<typeof wire>, { drains }
   const drained = drainCheckMs(drains.values(), Date.now(), config.drainTimeoutSeconds * 1000);
   return earlier(drained, dataplanes.socklb?.clearanceMs() ?? null);
 }
+
+const openSockets = ({ socketLoadBalancer }: Config, access: 'read' | 'write') =>
+  NodeSockets.open(socketLoadBalancer, access, loadSocketBindings);
 
 /** Loaded where sockets may be balanced: nobody else needs them. */
 async function loadSocketBindings(): Promise<SocketBindings> {
@@ -245,14 +246,6 @@ async function inspectNftables(): Promise<Pick<HostReport, 'nftables' | 'forward
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     return { nftables: { outcome: 'unsupported', reason }, forwardDrops: [] };
-  }
-}
-
-function ledgerNotes(stateDirectory: string): readonly string[] {
-  try {
-    return openLedgerStore(stateDirectory).notes;
-  } catch (error) {
-    return [error instanceof Error ? error.message : String(error)];
   }
 }
 

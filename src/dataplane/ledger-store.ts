@@ -231,3 +231,12 @@ function errorCode(error: unknown): string {
 function oneLine(error: unknown): string {
   return String(error instanceof Error ? error.message : error).replaceAll(/\s+/g, ' ');
 }
+
+/** What is odd about the ledger there, in words. */
+export function ledgerNotes(stateDirectory: string): readonly string[] {
+  try {
+    return openLedgerStore(stateDirectory).notes;
+  } catch (error) {
+    return [error instanceof Error ? error.message : String(error)];
+  }
+}
