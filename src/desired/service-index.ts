@@ -161,8 +161,8 @@ export class ServiceIndex {
     const changed = [...transitions].filter(([, { before, after }]) => before !== after);
     // Those that are about to change must see each other, too.
     for (const [name, { after }] of changed) if (after) resources.claim(name, after);
-    if (this.#addNeighbours(transitions, new Set(changed.map(([name]) => name)), resources))
-      return transitions;
+    // Those that are as they were, too: alone they would seem to have what a rival has.
+    if (this.#addNeighbours(transitions, new Set(transitions.keys()), resources)) return transitions;
     for (const [name, { before, after }] of changed) {
       if (after) resources.release(name, after);
       if (before) resources.claim(name, before);
