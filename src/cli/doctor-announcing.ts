@@ -1,4 +1,4 @@
-import type { Ability, Finding } from './finding.ts';
+import { type Ability, ability, type Finding, ok } from './finding.ts';
 
 /** What of this host keepalived can use. */
 export interface AnnouncingReport {
@@ -17,24 +17,21 @@ export function announcingFindings(report: AnnouncingReport | null): readonly Fi
   const { program, keepalived, netRaw, link } = report;
   const version = keepalived.outcome === 'supported' ? `, version ${keepalived.version}` : '';
   return [
-    finding(keepalived, `${program}${version}`, 'apt-get install keepalived, or set vrrp.program'),
-    finding(netRaw, 'CAP_NET_RAW', 'run as root, or grant the capability to the container'),
+    ability(
+      keepalived,
+      `announcing: ${program}${version}`,
+      'apt-get install keepalived, or set vrrp.program',
+    ),
+    ability(netRaw, 'announcing: CAP_NET_RAW', 'run as root, or grant the capability to the container'),
     linkFinding(link),
   ];
-}
-
-function finding(found: Ability, subject: string, fix: string): Finding {
-  const what = `announcing: ${subject}`;
-  if (found.outcome === 'supported') return { level: 'ok', what, fix: '' };
-  const level = found.outcome === 'unsupported' ? 'error' : 'warning';
-  return { level, what: `${what}: ${found.outcome}: ${found.reason}`, fix };
 }
 
 function linkFinding({ name, state }: AnnouncingReport['link']): Finding {
   const what = `announcing: link ${name}`;
   switch (state) {
     case 'up':
-      return { level: 'ok', what, fix: '' };
+      return ok(what);
     case 'down':
       return { level: 'warning', what: `${what} is down`, fix: `ip link set ${name} up` };
     case 'absent':

@@ -2,7 +2,7 @@ import { Option } from 'commander';
 import { EXIT, type ExitCode } from './context.ts';
 import { type AnnouncingReport, announcingFindings } from './doctor-announcing.ts';
 import { type SocketReport, socketFindings } from './doctor-sockets.ts';
-import type { Ability, Finding } from './finding.ts';
+import { type Ability, ability, type Finding, ok } from './finding.ts';
 import { chosen, configOf, type Invocation, type Verb } from './verb.ts';
 
 /** What was found on this host, before it is judged. */
@@ -85,16 +85,6 @@ export function diagnose(host: HostReport): readonly Finding[] {
     ...announcingFindings(host.announcing),
     ...host.ledgerNotes.map((note): Finding => ({ level: 'warning', what: note, fix: '' })),
   ];
-}
-
-function ok(what: string): Finding {
-  return { level: 'ok', what, fix: '' };
-}
-
-function ability(found: Ability, what: string, fix: string): Finding {
-  if (found.outcome === 'supported') return ok(what);
-  const level = found.outcome === 'unsupported' ? 'error' : 'warning';
-  return { level, what: `${what}: ${found.outcome}: ${found.reason}`, fix };
 }
 
 function sysctlFindings(host: HostReport): Finding[] {

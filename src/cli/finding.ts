@@ -10,3 +10,15 @@ export interface Finding {
   readonly what: string;
   readonly fix: string;
 }
+
+/** Nothing to be done. */
+export function ok(what: string): Finding {
+  return { level: 'ok', what, fix: '' };
+}
+
+/** What cannot be had without is an error where it is not there. */
+export function ability(found: Ability, what: string, fix: string): Finding {
+  if (found.outcome === 'supported') return ok(what);
+  const level = found.outcome === 'unsupported' ? 'error' : 'warning';
+  return { level, what: `${what}: ${found.outcome}: ${found.reason}`, fix };
+}
