@@ -15,7 +15,7 @@ import {
   fromSnapshot as syncFromSnapshot,
   toSnapshot as syncToSnapshot,
 } from './dataplane/connsync/snapshot.ts';
-import type { Dataplane } from './dataplane/dataplane.ts';
+import type { Dataplane, Operation } from './dataplane/dataplane.ts';
 import { createIpvsDataplane, type IpvsResources } from './dataplane/ipvs/index.ts';
 import type { IpvsKernel } from './dataplane/ipvs/kernel.ts';
 import type { IpvsOp } from './dataplane/ipvs/ops.ts';
@@ -97,23 +97,17 @@ export function assembleDataplanes(config: Config, resources: Resources): Datapl
   const { sockets, socketRefusal } = resources;
   const socklb = sockets && socketDataplane(config, sockets, resources.nowMs);
   const absent = socketRefusal === undefined ? undefined : createAbsentSocklb(socketRefusal);
-  const first = [stageOf(nftables), stageOf(ipvs), ...(connsync ? [stageOf(connsync)] : [])];
-  const firstScoped = [
-    ...[scopedStageOf(nftables), scopedStageOf(ipvs)],
-    ...(connsync ? [scopedStageOf(connsync)] : []),
-  ];
-  const last = [
-    ...(vrrp ? [stageOf(vrrp)] : []),
-    ...(socklb ? [stageOf(socklb)] : []),
-    ...(absent ? [stageOf(absent)] : []),
-  ];
-  const lastScoped = [
-    ...(vrrp ? [scopedStageOf(vrrp)] : []),
-    ...(socklb ? [scopedStageOf(socklb)] : []),
-    ...(absent ? [scopedStageOf(absent)] : []),
-  ];
   // Rules before servers, servers before their address is local, and that before it is announced; sockets last, for they
   // go past all of it.
+  const inMakeOrder = [
+    ...stagesOf(nftables),
+    ...stagesOf(ipvs),
+    ...stagesOf(connsync),
+    ...stagesOf(addresses),
+    ...stagesOf(vrrp),
+    ...stagesOf(socklb),
+    ...stagesOf(absent),
+  ];
   return {
     nftables,
     ipvs,
@@ -121,9 +115,14 @@ export function assembleDataplanes(config: Config, resources: Resources): Datapl
     addresses,
     vrrp,
     socklb,
-    stages: [...first, stageOf(addresses), ...last],
-    scopedStages: [...firstScoped, scopedStageOf(addresses), ...lastScoped],
+    stages: inMakeOrder.map(({ whole }) => whole),
+    scopedStages: inMakeOrder.map(({ scoped }) => scoped),
   };
+}
+
+/** A dataplane as whole and as scoped syncs look at it; none where it is not there. */
+function stagesOf<Rows, Op extends Operation>(dataplane: Dataplane<Rows, Op> | undefined) {
+  return dataplane ? [{ whole: stageOf(dataplane), scoped: scopedStageOf(dataplane) }] : [];
 }
 
 function socketDataplane(config: Config, kernel: SocklbKernel, nowMs: () => number): SocklbDataplane {

@@ -3,7 +3,15 @@ import { compareAddresses, type IpAddress, parseIpAddress } from '../model/addre
 import { formatCidr, parseCidr } from '../model/cidr.ts';
 import { compareText } from '../model/rejected.ts';
 import { parseVirtualServerKey, type VirtualServerKey, virtualServerKey } from '../model/virtual-server.ts';
-import type { DrainKey, Ledger, LedgerDrain, LedgerOrigin, LedgerSyncDaemon, SyncRole } from './ledger.ts';
+import {
+  type DrainKey,
+  type Ledger,
+  type LedgerDrain,
+  type LedgerOrigin,
+  type LedgerSyncDaemon,
+  SYNC_ROLES,
+  type SyncRole,
+} from './ledger.ts';
 
 /** What a ledger is valid for: after a reboot, or in another network namespace, nothing in it exists. */
 export interface KernelIdentity {
@@ -136,8 +144,6 @@ const DOCUMENT = v.object({
     {},
   ),
 });
-
-const SYNC_ROLES: readonly SyncRole[] = ['backup', 'master'];
 
 function syncDaemonEntry(
   role: SyncRole,

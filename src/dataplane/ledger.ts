@@ -29,6 +29,9 @@ export interface LedgerSysctl {
 /** A kernel thread that sends IPVS's connections to other nodes, or takes those of others. */
 export type SyncRole = 'master' | 'backup';
 
+/** Backup first: who is to hold an address must know its connections before. */
+export const SYNC_ROLES: readonly SyncRole[] = ['backup', 'master'];
+
 /** A daemon of connection synchronisation that we started; another one in its place is not ours. */
 export interface LedgerSyncDaemon {
   readonly interface: string;

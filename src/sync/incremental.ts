@@ -119,7 +119,7 @@ export class IncrementalSync<Input> {
     const { stages, source } = this.#options;
     const { desired } = source;
     if (!this.#isSettled || !desired) return 'unknown';
-    const stage = step < stages.length ? stages.at(-1 - step) : undefined;
+    const stage = stages.at(-1 - step);
     if (stage) return (await stage.isAsWanted(desired, signal)) ? 'asLeft' : 'unknown';
     const part = { index: this.#part, of: PARTS };
     this.#part = (this.#part + 1) % PARTS;

@@ -1,5 +1,6 @@
 import type { Projection } from '../dataplane.ts';
-import { NO_ROWS, SYNC_ROLES, type SyncRows } from './rows.ts';
+import { SYNC_ROLES } from '../ledger.ts';
+import { NO_ROWS, type SyncRows } from './rows.ts';
 
 export interface SyncOptions {
   readonly mode: 'off' | 'on';
@@ -8,7 +9,10 @@ export interface SyncOptions {
   readonly id: number;
 }
 
-/** Both daemons, whatever Services there are: what they have to tell is the kernel's to know. */
+/**
+ * Both daemons, whatever Services there are: what they have to tell is the kernel's to know. Masters send what this node
+ * handles, backups take what others do, and a node is both, for it holds some addresses only.
+ */
 export function project({ mode, interface: link, id }: SyncOptions): Projection<SyncRows> {
   if (mode === 'off') return { rows: NO_ROWS, refused: [] };
   const rows = SYNC_ROLES.map((role) => [role, { role, interface: link, id, owner: 'svcplane' }] as const);

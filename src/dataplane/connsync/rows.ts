@@ -1,7 +1,4 @@
-import type { LedgerSyncDaemon, SyncRole } from '../ledger.ts';
-
-/** Masters send what this node handles, backups take what others do. A node is both: it holds some addresses only. */
-export const SYNC_ROLES: readonly SyncRole[] = ['backup', 'master'];
+import { type LedgerSyncDaemon, SYNC_ROLES, type SyncRole } from '../ledger.ts';
 
 /** A kernel thread of connection synchronisation; the kernel has at most one of each role. */
 export interface SyncDaemon extends LedgerSyncDaemon {
@@ -22,7 +19,7 @@ export function equalConfig(a: LedgerSyncDaemon, b: LedgerSyncDaemon): boolean {
   return a.interface === b.interface && a.id === b.id;
 }
 
-/** Backup first: who is to hold an address must know its connections before. */
+/** In the order of SYNC_ROLES. */
 export function sortedRows(rows: SyncRows): readonly SyncDaemonRow[] {
   return SYNC_ROLES.flatMap((role) => rows.get(role) ?? []);
 }
@@ -39,7 +36,7 @@ export function describe({ interface: link, id }: LedgerSyncDaemon): string {
   return `${link} id ${id}`;
 }
 
-/** `backup on eth0 id 83` */
+/** `backup of connection synchronisation on eth0 id 83` */
 export function foreignDaemons(rows: SyncRows): readonly string[] {
   return sortedRows(rows)
     .filter(({ owner }) => owner === 'foreign')
