@@ -13,11 +13,7 @@ describeWithIpvs('svcplane run as the first process of a container', () => {
   describe('with keepalived', { ...UNHURRIED, ...UNLESS_LEFT_OUT, ...needsKeepalived() }, () => {
     it('ends it in order, so that another node takes over at once', async () => {
       using lan = new FileLan(2, 'groups: 1, preemptDelaySeconds: 0');
-      lan.announce([[VIP]]);
-      for (const node of lan.nodes) lan.start(node, CONTAINER);
-      await until(() => lan.holders().length === 1 && lan.isAnswered());
-      const [holder] = lan.holders();
-      if (!holder) throw new Error(`no node holds ${VIP}`);
+      const holder = await startAll(lan);
       const stoppedMs = performance.now();
       process.kill(firstProcess(lan, holder), 'SIGTERM');
       await until(() => lan.holders().some((node) => node !== holder));
@@ -37,11 +33,7 @@ describeWithIpvs('svcplane run as the first process of a container', () => {
 
     it('takes the address off the link of one that was killed, when it is back', async () => {
       using lan = new FileLan(2, 'groups: 1, preempt: false');
-      lan.announce([[VIP]]);
-      for (const node of lan.nodes) lan.start(node, CONTAINER);
-      await until(() => lan.holders().length === 1 && lan.isAnswered());
-      const [holder] = lan.holders();
-      if (!holder) throw new Error(`no node holds ${VIP}`);
+      const holder = await startAll(lan);
       process.kill(firstProcess(lan, holder), 'SIGKILL');
       // Nothing takes it away there, and nobody else is told.
       await until(() => lan.holders().length === 2 && processesOn(holder).length === 0);
@@ -89,6 +81,16 @@ describeWithIpvs('svcplane run as the first process of a container', () => {
     });
   });
 });
+
+/** @returns the node that holds the address, which is answered */
+async function startAll(lan: FileLan): Promise<LanNode> {
+  lan.announce([[VIP]]);
+  for (const node of lan.nodes) lan.start(node, CONTAINER);
+  await until(() => lan.holders().length === 1 && lan.isAnswered());
+  const [holder] = lan.holders();
+  if (!holder) throw new Error(`no node holds ${VIP}`);
+  return holder;
+}
 
 /** As the machine numbers it. */
 function firstProcess(lan: FileLan, node: LanNode): number {

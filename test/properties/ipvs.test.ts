@@ -26,6 +26,7 @@ import {
   expectDeterministic,
   expectIdempotent,
   expectRestartable,
+  type LawCase,
   type LawSubject,
 } from './laws.ts';
 
@@ -196,42 +197,39 @@ function withoutConnections(row: VirtualServerRow): VirtualServerRow {
   return { ...row, realServers: new Map(realServers) };
 }
 
-describe('isAsWanted()', () => {
-  const never = new AbortController().signal;
+const never = new AbortController().signal;
 
+/** A kernel in which nothing is left to do, and no conflict; other cases are passed over. */
+async function settled({ observed, wanted }: LawCase<IpvsRows>) {
+  const world = worldOf({ ...observed, unavailableSchedulers: new Set() });
+  await world.sync(wanted);
+  world.kernel.disconnectAll();
+  await world.sync(wanted);
+  const dataplane = world.dataplane();
+  const { conflicts, make, break: breaking } = dataplane.plan(await dataplane.observe(never), wanted);
+  fc.pre(conflicts.length === 0 && make.length + breaking.length === 0);
+  return { dataplane, kernel: world.kernel };
+}
+
+describe('isAsWanted()', () => {
   it('is so once nothing is left to do, and no longer when somebody changes something', () =>
     fc.assert(
       fc.asyncProperty(lawCases, fc.nat(), async (each, choice) => {
-        const world = worldOf({ ...each.observed, unavailableSchedulers: new Set() });
-        await world.sync(each.wanted);
-        world.kernel.disconnectAll();
-        await world.sync(each.wanted);
-        const dataplane = world.dataplane();
-        const observed = await dataplane.observe(never);
-        const { conflicts, make, break: breaking } = dataplane.plan(observed, each.wanted);
-        fc.pre(conflicts.length === 0 && make.length + breaking.length === 0);
+        const { dataplane, kernel } = await settled(each);
         expect(await dataplane.isAsWanted?.(each.wanted, never)).toBe(true);
-        meddle(world.kernel, [...each.wanted.virtualServers.values()], choice);
+        meddle(kernel, [...each.wanted.virtualServers.values()], choice);
         expect(await dataplane.isAsWanted?.(each.wanted, never)).toBe(false);
       }),
     ));
 });
 
 describe('isPartAsWanted()', () => {
-  const never = new AbortController().signal;
   const OF = 3;
 
   it('sees a threshold that somebody has set, in the one part that has the virtual server', () =>
     fc.assert(
       fc.asyncProperty(lawCases, fc.nat(), async (each, choice) => {
-        const world = worldOf({ ...each.observed, unavailableSchedulers: new Set() });
-        await world.sync(each.wanted);
-        world.kernel.disconnectAll();
-        await world.sync(each.wanted);
-        const dataplane = world.dataplane();
-        const observed = await dataplane.observe(never);
-        const { conflicts, make, break: breaking } = dataplane.plan(observed, each.wanted);
-        fc.pre(conflicts.length === 0 && make.length + breaking.length === 0);
+        const { dataplane, kernel } = await settled(each);
         const parts = async () => {
           const seen: (boolean | undefined)[] = [];
           for (let index = 0; index < OF; index++) {
@@ -247,7 +245,7 @@ describe('isPartAsWanted()', () => {
         const [first] = server?.realServers.values() ?? [];
         fc.pre(server !== undefined && first !== undefined);
         const realServer = { ...first.config, upperThreshold: first.config.upperThreshold + 1 };
-        const answer = world.kernel.request({ command: 'setDest', identity: server.identity, realServer });
+        const answer = kernel.request({ command: 'setDest', identity: server.identity, realServer });
         expect(answer).toEqual({ outcome: 'ok' });
         expect((await parts()).filter((is) => is === false)).toHaveLength(1);
       }),
