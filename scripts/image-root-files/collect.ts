@@ -2,7 +2,8 @@
  * Collects the files of the image, in its build stage: `node collect.ts DIR`, from a directory with node_modules and a
  * built `dist`. It imports every module of `dist`, and what they and their libraries may ask for later, and takes what
  * that has loaded: JavaScript, add-ons and shared libraries, and beside them our BPF programs and licenses; and keepalived
- * with the libraries that it is linked with. Left out is all else: what only building and testing needs, types, documentation, other processors' add-ons, npm, and Debian.
+ * with the libraries that it is linked with. Left out is all else: what only building and testing needs, types,
+ * documentation, other processors' add-ons, npm, and Debian.
  */
 import { execFileSync } from 'node:child_process';
 import {

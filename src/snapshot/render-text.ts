@@ -13,8 +13,8 @@ import type {
 
 /**
  * One line per row: addresses, routes, then each virtual server followed by its real servers, then elements of
- * nftables sets, the socket balancer with its frontends, groups of VRRP, daemons of connection
- * synchronisation, then what was rejected. Each line names its row in full, so that a line found by grep or diff needs no context.
+ * nftables sets, the socket balancer with its frontends, groups of VRRP, daemons of connection synchronisation, then what
+ * was rejected. Each line names its row in full, so that a line found by grep or diff needs no context.
  */
 export function renderText(snapshot: Snapshot): string {
   const {
