@@ -178,20 +178,32 @@ export class ServiceIndex {
   ): boolean {
     const { maxServices = MAX_SERVICES } = this.#options;
     const most = Math.min(maxServices, Math.max(MIN_SERVICES, MAX_SHARE * this.#services.size));
+    const beside = new Set<string>();
     // What is added while the set is walked is walked, too.
     for (const name of met) {
       const transition = transitions.get(name);
-      if (transitions.size > most) return false;
-      if (!transition) continue;
+      if (transitions.size > most || !transition) break;
       for (const neighbour of resources.neighbours(name, transition)) {
-        const unchanged = this.#services.get(neighbour.name);
-        if (!transitions.has(neighbour.name)) {
-          transitions.set(neighbour.name, { before: unchanged, after: unchanged });
-        }
-        if (neighbour.isRival) met.add(neighbour.name);
+        this.#addUnchanged(transitions, neighbour.name);
+        (neighbour.isRival ? met : beside).add(neighbour.name);
+      }
+    }
+    // Nothing becomes of these, but without their rivals they would seem to have more than they have.
+    for (const name of beside) {
+      const unchanged = this.#services.get(name);
+      if (transitions.size > most) break;
+      if (!unchanged || met.has(name)) continue;
+      for (const rival of resources.rivals(unchanged)) {
+        this.#addUnchanged(transitions, rival);
+        beside.add(rival);
       }
     }
     return transitions.size <= most;
+  }
+
+  #addUnchanged(transitions: Map<string, Transition>, name: string): void {
+    const unchanged = this.#services.get(name);
+    if (!transitions.has(name)) transitions.set(name, { before: unchanged, after: unchanged });
   }
 
   /** For each need one Service outside of `transitions` that has it, if there is one. */

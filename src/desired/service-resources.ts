@@ -79,7 +79,7 @@ export class ServiceResources {
   *neighbours(name: string, { before, after }: Transition): Generator<Neighbour> {
     const states = [...new Set([before, after])].filter((derived) => derived !== undefined);
     let isMet = before === after;
-    for (const rival of states.flatMap((derived) => [...this.#rivals(derived)])) {
+    for (const rival of states.flatMap((derived) => [...this.rivals(derived)])) {
       if (rival === name) continue;
       isMet = true;
       yield { name: rival, isRival: true };
@@ -93,6 +93,14 @@ export class ServiceResources {
       Array.from(this.#localEndpoints(derived), (address) => [address, address] as const);
     for (const address of changes(before, after, isMet, endpoints).values()) {
       for (const other of this.#endpoints.of(address)) yield { name: other, isRival: false };
+    }
+  }
+
+  /** Who may win or lose a frontend to `derived`, itself included. */
+  *rivals({ frontends }: DerivedService): Generator<string> {
+    for (const { key, exposure, address } of frontends.virtualServers) {
+      yield* this.#frontends.of(key);
+      if (exposure === 'ExternalIP') yield* this.#clusterIPs.of(address);
     }
   }
 
@@ -115,14 +123,6 @@ export class ServiceResources {
   /** Whether any Service asks for a NodePort. */
   get hasNodePorts(): boolean {
     return this.#nodePorts > 0;
-  }
-
-  /** Who may win or lose a frontend to `derived`, itself included. */
-  *#rivals({ frontends }: DerivedService): Generator<string> {
-    for (const { key, exposure, address } of frontends.virtualServers) {
-      yield* this.#frontends.of(key);
-      if (exposure === 'ExternalIP') yield* this.#clusterIPs.of(address);
-    }
   }
 
   #count({ service, frontends }: DerivedService, by: 1 | -1): void {

@@ -53,4 +53,33 @@ describe('IncrementalSync.sync()', () => {
     remove(node, 2);
     expect((await node.sync()).kind).toBe('whole');
   });
+
+  describe('where a Service shares an endpoint with one whose frontend an older one has', () => {
+    const put = (object: object, kind: 'Service' | 'EndpointSlice' = 'Service') =>
+      ({ kind, object: { ...object }, isGone: false }) as const;
+    const endpointOf = (name: string, address: string) =>
+      put(
+        slice({
+          name: `${name}-1`,
+          service: name,
+          endpoints: [{ address, ready: true, serving: true, terminating: false, node: 'n0' }],
+        }),
+        'EndpointSlice',
+      );
+
+    it('still says that the younger one has none', async () => {
+      const node = new IncrementalNode();
+      node.put([
+        put(service({ name: 'beside', spec: { clusterIP: '10.96.0.2' } })),
+        put(service({ name: 'older', spec: { clusterIP: '10.96.0.3' } })),
+        put(service({ name: 'younger', spec: { clusterIP: '10.96.0.3' } })),
+        put(service({ name: 'other', spec: { clusterIP: '10.96.0.4' } })),
+        endpointOf('younger', '10.244.1.20'),
+      ]);
+      await node.sync();
+      node.put([endpointOf('other', '10.244.1.20')]);
+      expect((await node.sync()).kind).toBe('scoped');
+      expect(node.index.rejected.map(({ subject }) => subject)).toEqual(['Service web/younger']);
+    });
+  });
 });
