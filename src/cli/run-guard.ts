@@ -1,3 +1,5 @@
+import type { HealthCheck } from '../model/desired-state.ts';
+import { checksWhileHeld } from '../status/health-check.ts';
 import type { GuardRecord } from '../status/records.ts';
 import {
   confirmGuard,
@@ -19,6 +21,7 @@ export class NodeGuard implements SyncGuard {
   readonly #nowMs: () => number;
   #state = UNGUARDED;
   #reason = '';
+  #healthChecks: readonly HealthCheck[] = [];
 
   /** @param nowMs ms since the epoch */
   constructor(options: GuardOptions, nowMs: () => number) {
@@ -58,6 +61,12 @@ export class NodeGuard implements SyncGuard {
     if (!hold) return null;
     const untilMs = hold.sinceMs + this.options.holdSeconds * 1000;
     return { reason: this.#reason, sinceMs: hold.sinceMs, untilMs };
+  }
+
+  /** What load balancers are told of this node. @param wanted as the API server says */
+  healthChecks(wanted: readonly HealthCheck[]): readonly HealthCheck[] {
+    this.#healthChecks = this.#state.hold ? checksWhileHeld(this.#healthChecks, wanted) : wanted;
+    return this.#healthChecks;
   }
 
   /** When a hold ends by itself, in milliseconds from now; null while nothing is held. */

@@ -287,7 +287,7 @@ export class NodeSync {
     const { nodePortAddresses } = this.#config;
     const isEverywhere = nodePortAddresses !== 'primary' && nodePortAddresses.length === 0;
     const addresses = isEverywhere ? null : this.#context.value.nodePortAddresses;
-    healthChecks.update({ checks: this.#index.healthChecks, addresses, isHealthy });
+    healthChecks.update({ checks: this.#guard.healthChecks(this.#index.healthChecks), addresses, isHealthy });
   }
 }
 

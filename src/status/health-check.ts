@@ -9,6 +9,25 @@ export interface HealthResponse {
 }
 
 /**
+ * What to answer while the guard holds deletions back: who still has what the API server says is gone is not to be left by
+ * load balancers either.
+ * @param before as answered last
+ * @param now as the API server says
+ */
+export function checksWhileHeld(
+  before: readonly HealthCheck[],
+  now: readonly HealthCheck[],
+): readonly HealthCheck[] {
+  const checks = new Map(now.map((check) => [check.service, check]));
+  const ports = new Map(now.map(({ port, service }) => [port, service]));
+  for (const check of before) {
+    const isTaken = (ports.get(check.port) ?? check.service) !== check.service;
+    if (!isTaken && (checks.get(check.service)?.localEndpoints ?? 0) === 0) checks.set(check.service, check);
+  }
+  return [...checks.values()];
+}
+
+/**
  * The answer to a load balancer that asks whether this node has endpoints of a Service, as kube-proxy gives it.
  * @param isHealthy whether this node's dataplane is as it should be
  */
