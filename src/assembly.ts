@@ -142,7 +142,12 @@ export function assembleUnconnected(config: Config, links: LinkKernel, nowMs: ()
   const isWanted = ['on', 'hostOnly'].includes(config.socketLoadBalancer.mode);
   const sockets = isWanted ? NO_SOCKETS : undefined;
   const keepalived = () => NO_KEEPALIVED;
-  const connectionSync: SyncKernel = { daemons: noKernel, start: noKernel, stop: noKernel };
+  const connectionSync: SyncKernel = {
+    daemons: noKernel,
+    start: noKernel,
+    stop: noKernel,
+    linkIndex: noKernel,
+  };
   const none = { kernel, links, nftables, ledger, sockets, keepalived, connectionSync };
   return assembleDataplanes(config, { ...none, nowMs });
 }

@@ -117,7 +117,11 @@ const DRAIN = v.union([
   v.object({ startedAtMs: NUMBER, timeoutSeconds: NUMBER }),
 ]);
 
-const SYNC_DAEMON = v.object({ interface: v.string(), id: NUMBER });
+const SYNC_DAEMON = v.object({
+  interface: v.string(),
+  id: NUMBER,
+  linkIndex: v.optional(v.nullable(NUMBER), null),
+});
 
 const DOCUMENT = v.object({
   version: v.literal(1),

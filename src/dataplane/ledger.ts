@@ -36,6 +36,8 @@ export const SYNC_ROLES: readonly SyncRole[] = ['backup', 'master'];
 export interface LedgerSyncDaemon {
   readonly interface: string;
   readonly id: number;
+  /** Of that link when it was started, for another one may have got its name; null where nobody has looked. */
+  readonly linkIndex: number | null;
 }
 
 /**

@@ -181,6 +181,7 @@ const SYNC_DAEMON = object({
   interface: TEXT,
   id: integer(0, 255),
   owner: v.exactOptional(oneOf(['svcplane', 'foreign'])),
+  isCutOff: v.exactOptional(v.literal(true)),
 });
 
 const SNAPSHOT = object({

@@ -64,6 +64,7 @@ const KEY_ORDER = {
   service: true,
   servicePort: true,
   owner: true,
+  isCutOff: true,
   algorithm: true,
   affinitySeconds: true,
   realServers: true,

@@ -72,7 +72,10 @@ export function announcementLines(announcements: readonly SnapshotAnnouncement[]
 
 /** `connsync master eth0 id 83`. */
 export function syncDaemonLines(daemons: readonly SnapshotSyncDaemon[]): readonly string[] {
-  return daemons.map((daemon) => `connsync ${daemon.role} ${daemon.interface} id ${daemon.id}`);
+  return daemons.map(
+    ({ role, interface: link, id, isCutOff = false }) =>
+      `connsync ${role} ${link} id ${id}${isCutOff ? ', cut off' : ''}`,
+  );
 }
 
 function renderRows(virtualServer: SnapshotVirtualServer): string {

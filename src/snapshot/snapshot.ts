@@ -123,6 +123,8 @@ export interface SnapshotSyncDaemon {
   readonly id: number;
   /** Only in observed snapshots. */
   readonly owner?: 'svcplane' | 'foreign';
+  /** The link it was started on is gone, so that it reaches nobody. Absent for false. */
+  readonly isCutOff?: true;
 }
 
 /** A node's dataplane at one moment, desired or observed, in canonical order; the unit of diff and of goldens. */

@@ -74,7 +74,7 @@ const LEDGER: Ledger = {
   routes: new Set(['10.96.0.0/16']),
   links: new Set(['svcplane0']),
   sysctls: new Map([['net.ipv4.vs.conntrack', { before: '0', set: '1' }]]),
-  syncDaemons: new Map([['backup', { interface: 'eth0', id: 83 }]]),
+  syncDaemons: new Map([['backup', { interface: 'eth0', id: 83, linkIndex: 2 }]]),
 };
 
 const holding = (address: string) => (ledger: Ledger) => ({ ...ledger, addresses: new Set([ip(address)]) });

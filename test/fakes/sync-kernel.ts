@@ -7,7 +7,11 @@ const OK: SyncAnswer = { outcome: 'ok' };
 /** One daemon of each role at most. @see net/netfilter/ipvs/ip_vs_sync.c start_sync_thread, stop_sync_thread */
 export class FakeSyncKernel implements SyncKernel {
   readonly running = new Map<SyncRole, SyncDaemon>();
-  readonly links = new Set(['eth0', 'eth1']);
+  /** With the indexes. */
+  readonly links = new Map([
+    ['eth0', 2],
+    ['eth1', 3],
+  ]);
   /** Whether answers get lost. */
   silent = false;
 
@@ -24,5 +28,9 @@ export class FakeSyncKernel implements SyncKernel {
 
   async stop(role: SyncRole): Promise<SyncAnswer> {
     return this.running.delete(role) ? OK : { outcome: 'refused', code: 'ESRCH' };
+  }
+
+  linkIndex(name: string): number | null {
+    return this.links.get(name) ?? null;
   }
 }

@@ -44,6 +44,7 @@ describeWithIpvs('connections when their address moves', () => {
     it.each([
       { name: 'go on', source: 'kept', settings: SYNC + KEEP_SOURCE, end: /^complete \d+$/ },
       { name: 'are cut', source: 'masqueraded', settings: SYNC, end: /^ECONNRESET \d+$/ },
+      { name: 'are cut', source: 'kept, not told of', settings: KEEP_SOURCE, end: /^ECONNRESET \d+$/ },
     ])('$name where the holder lets go and lives on: source $source', async ({ settings, end }) => {
       using lan = new FileLan(2, `preemptDelaySeconds: ${PREEMPT_DELAY_SECONDS}`, settings);
       if (settings.includes(KEEP_SOURCE)) lan.routeBack();
@@ -58,7 +59,7 @@ describeWithIpvs('connections when their address moves', () => {
       const download = lan.download(LINES * 3).then((said) => {
         ended = said;
       });
-      await until(() => connections(preferred, VIP) === 1);
+      if (settings.includes(SYNC)) await until(() => connections(preferred, VIP) === 1);
       expect(lan.holders()).toEqual([other]);
       await until(() => ended !== '' || (lan.holders().length === 1 && lan.holders()[0] === preferred));
       expect(ended).not.toMatch(/^complete/);
@@ -104,6 +105,34 @@ describeWithIpvs('connections when their address moves', () => {
       expect((await host.svcplane(['verify', ...files, ...args])).code).toBe(0);
       await host.svcplane(['cleanup', ...args]);
       expect(daemons().trim()).toBe('');
+    });
+
+    it('are told of by new daemons where the link was made anew', async () => {
+      using lan = new FileLan(1, 'preempt: false', 'connectionSync: { mode: on, interface: sync0 }\n');
+      const [host] = lan.nodes;
+      if (!host) throw new Error('no node');
+      const addLink = () => {
+        host.run(['ip', 'link', 'add', 'sync0', 'type', 'dummy']);
+        host.run(['ip', 'address', 'add', '172.31.0.1/24', 'dev', 'sync0']);
+        host.run(['ip', 'link', 'set', 'sync0', 'up']);
+      };
+      addLink();
+      lan.announce([[VIP]]);
+      const args = ['--node', host.name, '--config', `${host.directory}/run.yaml`];
+      const files = ['-f', lan.manifests];
+      await host.svcplane(['apply', ...files, ...args]);
+      expect((await host.svcplane(['verify', ...files, ...args])).code).toBe(0);
+      host.run(['ip', 'link', 'delete', 'sync0']);
+      addLink();
+      expect((await host.svcplane(['verify', ...files, ...args])).code).toBe(1);
+      expect((await host.svcplane(['snapshot', ...args])).stdout).toContain(
+        'connsync backup sync0 id 83, cut off\nconnsync master sync0 id 83, cut off\n',
+      );
+      await host.svcplane(['apply', ...files, ...args]);
+      expect((await host.svcplane(['verify', ...files, ...args])).code).toBe(0);
+      expect(host.run(['ipvsadm', '-L', '--daemon'])).toMatch(
+        /master sync daemon \(mcast=sync0, syncid=83\b/,
+      );
     });
   });
 });

@@ -11,12 +11,16 @@ import {
   type LawSubject,
 } from './laws.ts';
 
-function rowsOf(owner: fc.Arbitrary<SyncDaemonRow['owner']>): fc.Arbitrary<SyncRows> {
+function rowsOf(
+  owner: fc.Arbitrary<SyncDaemonRow['owner']>,
+  isCutOff: fc.Arbitrary<boolean>,
+): fc.Arbitrary<SyncRows> {
   const row: fc.Arbitrary<SyncDaemonRow> = fc.record({
     role: fc.constantFrom('master' as const, 'backup' as const),
     interface: fc.constantFrom('eth0', 'eth1'),
     id: fc.integer({ min: 1, max: 3 }),
     owner,
+    isCutOff,
   });
   return fc
     .uniqueArray(row, { selector: ({ role }) => role })
@@ -26,8 +30,8 @@ function rowsOf(owner: fc.Arbitrary<SyncDaemonRow['owner']>): fc.Arbitrary<SyncR
 const SUBJECT: LawSubject<SyncRows, Parameters<typeof reduce>[1][number]> = {
   dataplane: { plan, reduce },
   cases: fc.record({
-    observed: rowsOf(fc.constantFrom('svcplane', 'foreign')),
-    wanted: rowsOf(fc.constant('svcplane')),
+    observed: rowsOf(fc.constantFrom('svcplane', 'foreign'), fc.boolean()),
+    wanted: rowsOf(fc.constant('svcplane'), fc.constant(false)),
   }),
   withoutConnections: (rows) => rows,
   reversed: (rows) => new Map([...rows].reverse()),

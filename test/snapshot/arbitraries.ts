@@ -126,12 +126,15 @@ const sockets: fc.Arbitrary<SnapshotSockets> = fc.record({
 });
 
 const connectionSync: fc.Arbitrary<readonly SnapshotSyncDaemon[]> = fc.uniqueArray(
-  fc.record({
-    role: fc.constantFrom('master' as const, 'backup' as const),
-    interface: fc.constantFrom('eth0', 'eth1'),
-    id: fc.integer({ min: 0, max: 255 }),
-    owner: fc.constantFrom('svcplane' as const, 'foreign' as const),
-  }),
+  fc
+    .record({
+      role: fc.constantFrom('master' as const, 'backup' as const),
+      interface: fc.constantFrom('eth0', 'eth1'),
+      id: fc.integer({ min: 0, max: 255 }),
+      owner: fc.constantFrom('svcplane' as const, 'foreign' as const),
+      isCutOff: fc.constantFrom(true as const, undefined),
+    })
+    .map(({ isCutOff, ...daemon }) => ({ ...daemon, ...(isCutOff && { isCutOff }) })),
   { selector: ({ role }) => role, minLength: 1 },
 );
 

@@ -155,8 +155,8 @@ function applySockets(before: SnapshotSockets, diff: SetDiff<string>): SnapshotS
 
 function applySyncDaemons(before: readonly SnapshotSyncDaemon[], diff: SetDiff<string>): unknown {
   return applySet(syncDaemonLines(before), diff).map((line) => {
-    const [, role, link, id] = /^connsync (\w+) (\S+) id (\d+)$/.exec(line) ?? [];
-    return { role, interface: link, id: Number(id) };
+    const [, role, link, id, cutOff] = /^connsync (\w+) (\S+) id (\d+)(, cut off)?$/.exec(line) ?? [];
+    return { role, interface: link, id: Number(id), ...(cutOff && { isCutOff: true }) };
   });
 }
 

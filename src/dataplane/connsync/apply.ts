@@ -30,7 +30,8 @@ async function execute(kernel: SyncKernel, ledger: LedgerAccess, op: SyncOp): Pr
   switch (op.op) {
     case 'addSyncDaemon': {
       const { role, interface: link, id } = op;
-      ledger.update((before) => entered(before, role, { interface: link, id }));
+      const linkIndex = kernel.linkIndex(link);
+      ledger.update((before) => entered(before, role, { interface: link, id, linkIndex }));
       const answer = await kernel.start({ role, interface: link, id });
       if (answer.outcome === 'refused') ledger.update((before) => entered(before, role, null));
       return answer;

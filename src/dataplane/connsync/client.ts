@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import type { GenlClient } from '../../netlink/client.ts';
 import type { GenlRequest } from '../../netlink/genl.ts';
 import { decodeDaemon, deleteDaemon, getDaemons, newDaemon } from '../../netlink/ipvs-daemon-messages.ts';
@@ -7,6 +8,7 @@ import type { SyncRole } from '../ledger.ts';
 import type { SyncAnswer, SyncKernel } from './kernel.ts';
 import type { SyncDaemon } from './rows.ts';
 
+const GONE: ReadonlySet<unknown> = new Set(['ENOENT', 'EINVAL']);
 const NEVER_ABORTED = new AbortController().signal;
 
 /** The kernel's daemons over generic netlink. */
@@ -38,6 +40,17 @@ export class NetlinkSyncKernel implements SyncKernel {
 
   stop(role: SyncRole): Promise<SyncAnswer> {
     return this.#execute(deleteDaemon(DAEMON_STATE[role]));
+  }
+
+  linkIndex(name: string): number | null {
+    try {
+      return Number(readFileSync(`/sys/class/net/${name}/ifindex`, 'utf8'));
+    } catch (error) {
+      // EINVAL: it goes just now.
+      const isGone = error instanceof Error && 'code' in error && GONE.has(error.code);
+      if (isGone) return null;
+      throw error;
+    }
   }
 
   async #execute(request: GenlRequest): Promise<SyncAnswer> {

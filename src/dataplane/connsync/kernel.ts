@@ -15,4 +15,6 @@ export interface SyncKernel {
   start(daemon: SyncDaemon): Promise<SyncAnswer>;
   /** ESRCH: none of this role runs. @throws if the socket is broken */
   stop(role: SyncRole): Promise<SyncAnswer>;
+  /** Of a link, by which the kernel knows it; null where there is none of this name. */
+  linkIndex(name: string): number | null;
 }

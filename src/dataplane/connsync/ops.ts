@@ -1,12 +1,12 @@
 import * as v from 'valibot';
 import type { OpOf } from '../dataplane.ts';
-import type { LedgerSyncDaemon, SyncRole } from '../ledger.ts';
+import type { SyncRole } from '../ledger.ts';
 import { operationReader } from '../operation-reader.ts';
 import { describe, type SyncDaemon, type SyncDaemonRow } from './rows.ts';
 
 /** Every change this dataplane makes, by name, with its arguments. */
 export interface SyncOps {
-  addSyncDaemon: { readonly role: SyncRole } & LedgerSyncDaemon;
+  addSyncDaemon: SyncDaemon;
   deleteSyncDaemon: { readonly role: SyncRole };
 }
 

@@ -11,9 +11,9 @@ export function plan(observed: SyncRows, wanted: SyncRows): Plan<SyncOp> {
     const have = observed.get(want.role);
     if (have?.owner === 'foreign') conflicts.push(foreignConflict(have));
     else if (!have) make.push(addSyncDaemon(want));
-    else if (!equalConfig(have, want)) {
-      make.push(deleteSyncDaemon(have, `${describe(want)} is to be in its place`), addSyncDaemon(want));
-    }
+    else if (!equalConfig(have, want))
+      make.push(...replaced(have, want, `${describe(want)} is to be in its place`));
+    else if (have.isCutOff && !want.isCutOff) make.push(...replaced(have, want, 'its link was replaced'));
   }
   const unwanted = sortedRows(observed).filter(
     ({ role, owner }) => owner === 'svcplane' && !wanted.has(role),
@@ -25,6 +25,10 @@ export function plan(observed: SyncRows, wanted: SyncRows): Plan<SyncOp> {
 /** All that is ours. The connections that were received stay until they time out. */
 export function teardown(observed: SyncRows): Plan<SyncOp> {
   return plan(observed, NO_ROWS);
+}
+
+function replaced(have: SyncDaemonRow, want: SyncDaemonRow, reason: string): readonly SyncOp[] {
+  return [deleteSyncDaemon(have, reason), addSyncDaemon(want)];
 }
 
 function foreignConflict(have: SyncDaemonRow): Rejected {

@@ -15,6 +15,6 @@ export interface SyncOptions {
  */
 export function project({ mode, interface: link, id }: SyncOptions): Projection<SyncRows> {
   if (mode === 'off') return { rows: NO_ROWS, refused: [] };
-  const rows = SYNC_ROLES.map((role) => [role, { role, interface: link, id, owner: 'svcplane' }] as const);
-  return { rows: new Map(rows), refused: [] };
+  const daemon = { interface: link, id, owner: 'svcplane', isCutOff: false } as const;
+  return { rows: new Map(SYNC_ROLES.map((role) => [role, { role, ...daemon }])), refused: [] };
 }

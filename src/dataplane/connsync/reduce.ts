@@ -9,7 +9,7 @@ export function reduce(rows: SyncRows, ops: readonly SyncOp[]): SyncRows {
     switch (op.op) {
       case 'addSyncDaemon': {
         const { role, interface: link, id } = op;
-        after.set(role, { role, interface: link, id, owner: 'svcplane' });
+        after.set(role, { role, interface: link, id, owner: 'svcplane', isCutOff: false });
         break;
       }
       case 'deleteSyncDaemon':

@@ -8,9 +8,10 @@ export type SyncOfSnapshot = Pick<Snapshot, 'connectionSync'>;
 export function toSnapshot(rows: SyncRows, kind: 'desired' | 'observed'): SyncOfSnapshot {
   if (rows.size === 0) return {};
   return {
-    connectionSync: sortedRows(rows).map(({ owner, ...daemon }) => ({
+    connectionSync: sortedRows(rows).map(({ owner, isCutOff, ...daemon }) => ({
       ...daemon,
       ...(kind === 'observed' && { owner }),
+      ...(isCutOff && { isCutOff }),
     })),
   };
 }
@@ -18,6 +19,9 @@ export function toSnapshot(rows: SyncRows, kind: 'desired' | 'observed'): SyncOf
 /** The rows that a snapshot records. */
 export function fromSnapshot({ connectionSync = [] }: SyncOfSnapshot): SyncRows {
   return new Map(
-    connectionSync.map(({ owner = 'svcplane', ...daemon }) => [daemon.role, { ...daemon, owner }] as const),
+    connectionSync.map(
+      ({ owner = 'svcplane', isCutOff = false, ...daemon }) =>
+        [daemon.role, { ...daemon, owner, isCutOff }] as const,
+    ),
   );
 }

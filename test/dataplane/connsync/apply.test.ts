@@ -85,6 +85,25 @@ describe('the dataplane of connection synchronisation', () => {
     expect((await bench.sync(OFF)).done).toEqual(['deleteSyncDaemon backup eth0 id 83']);
   });
 
+  it('replaces those whose link was, and no others', async () => {
+    const bench = new Bench();
+    await bench.sync(ON);
+    bench.kernel.links.delete('eth0');
+    const { done, refused } = await bench.sync(ON);
+    expect([done.length, refused.length]).toEqual([2, 2]);
+    bench.kernel.links.set('eth0', 7);
+    await bench.sync(ON);
+    expect([...bench.kernel.running.keys()]).toEqual(['backup', 'master']);
+    expect(await bench.sync(ON)).toEqual(NOTHING);
+    bench.kernel.links.set('eth0', 8);
+    expect((await bench.sync(ON)).done).toEqual([
+      'deleteSyncDaemon backup eth0 id 83',
+      'addSyncDaemon backup eth0 id 83',
+      'deleteSyncDaemon master eth0 id 83',
+      'addSyncDaemon master eth0 id 83',
+    ]);
+  });
+
   it('reports a refusal, and owns nothing then', async () => {
     const bench = new Bench();
     const { refused } = await bench.sync({ ...ON, interface: 'bond0' });
