@@ -3,7 +3,7 @@ import { applySocklb, pause } from './apply.ts';
 import { holdUnwantedSockets } from './hold.ts';
 import type { SocklbKernel } from './kernel.ts';
 import { SocklbMemory } from './memory.ts';
-import { observeSocklb, observeSocklbChange } from './observe.ts';
+import { isAsWanted, isPartAsWanted, observeSocklb, observeSocklbChange } from './observe.ts';
 import type { SocklbOp } from './ops.ts';
 import { parseSocklbOp } from './parse-op.ts';
 import { planClearance, planSocklb, teardownSocklb } from './plan.ts';
@@ -41,6 +41,8 @@ export function createSocklbDataplane(
     name: 'socklb',
     project: (desired) => projectSocklb(desired, { ...options, ending: kernel.ending }, frontendOf),
     observe: (signal) => observeSocklb(context, signal),
+    isAsWanted: (wanted, signal) => isAsWanted(kernel, wanted, signal),
+    isPartAsWanted: (wanted, part, signal) => isPartAsWanted(context, wanted, part, signal),
     plan: (observed, wanted) => planSocklb(observed, wanted, endsSockets),
     teardown: teardownSocklb,
     apply,

@@ -1,9 +1,10 @@
 import type { VirtualServerKey } from '../../model/virtual-server.ts';
-import type { RowsChange } from '../dataplane.ts';
+import type { Part, RowsChange } from '../dataplane.ts';
 import type { SocklbKernel } from './kernel.ts';
 import {
   BACKENDS,
   type FrontendKey,
+  MAP_SHAPES,
   type PackedElements,
   packElements,
   packKeys,
@@ -14,10 +15,11 @@ import {
   unpackElements,
 } from './layout.ts';
 import type { SocklbMemory } from './memory.ts';
+import { planSocklb } from './plan.ts';
 import { CAPACITY, fullMap, type SocketCapacity, withRow } from './project.ts';
 import { rowsFromMaps } from './read-rows.ts';
 import type { Remain } from './remains.ts';
-import { type ServiceRow, type SocklbRows, serviceText } from './rows.ts';
+import { EMPTY_ROWS, type ServiceRow, type SocklbRows, serviceText } from './rows.ts';
 
 /** What a look at the maps needs besides. */
 export interface ObserveContext {
@@ -83,6 +85,44 @@ export async function observeSocklbChange(
     remains: new Map([...known.remains].filter(([, remain]) => !isOfOthers(remain, places))),
     observedAtMs,
   };
+}
+
+/**
+ * Whether programs and switch are as wanted, and there are as many frontends.
+ * @throws as the kernel does, where it can't be asked
+ */
+export async function isAsWanted(
+  kernel: SocklbKernel,
+  wanted: SocklbRows,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const programs = await kernel.programs(signal);
+  const config = await kernel.readAll('lb_cfg', signal);
+  const { keys } = await kernel.readAll('lb_svc', signal);
+  const none = packElements(SERVICES, []);
+  const maps = { config, services: none, slots: none, backends: none, tables: [], programs, observedAtMs: 0 };
+  const { make } = planSocklb(
+    rowsFromMaps(maps, () => undefined),
+    { ...wanted, services: new Map() },
+  );
+  return make.length === 0 && keys.length === wanted.services.size * MAP_SHAPES.lb_svc.keySize;
+}
+
+/**
+ * Whether a part of the wanted frontends is in the maps, down to their endpoints. What remains is not looked at.
+ * @throws as the kernel does, where it can't be asked
+ */
+export async function isPartAsWanted(
+  context: ObserveContext,
+  wanted: SocklbRows,
+  { index, of }: Part,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const services = new Map([...wanted.services].filter((_, i) => i % of === index));
+  const part = { ...wanted, services };
+  const change = { before: part, wanted: EMPTY_ROWS, isDrainCheck: false };
+  const observed = await observeSocklbChange(context, change, signal);
+  return observed !== null && planSocklb(observed, part).make.length === 0;
 }
 
 function isSame(had: ServiceRow | undefined, want: ServiceRow): boolean {

@@ -1,0 +1,51 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import type { SocklbRows } from '../../src/dataplane/socklb/rows.ts';
+import { wantedRows } from '../dataplane/socklb/arbitraries.ts';
+import { NEVER, SocklbWorld } from '../dataplane/socklb/build.ts';
+
+const OF = 3;
+
+/** Both looks, all parts of the closer one. */
+async function isAllAsWanted({ dataplane }: SocklbWorld, wanted: SocklbRows): Promise<boolean> {
+  const parts = Array.from({ length: OF }, (_, index) => ({ index, of: OF }));
+  const looks = [
+    await dataplane.isAsWanted?.(wanted, NEVER),
+    ...(await Promise.all(parts.map((part) => dataplane.isPartAsWanted?.(wanted, part, NEVER)))),
+  ];
+  return looks.every((is) => is === true);
+}
+
+describe('isAsWanted() and isPartAsWanted()', () => {
+  it('are so once nothing is left to do, and no longer when somebody takes an element away', () =>
+    fc.assert(
+      fc.asyncProperty(wantedRows, wantedRows, fc.nat(), async (before, wanted, choice) => {
+        const world = new SocklbWorld();
+        await world.settle(before);
+        await world.settle(wanted);
+        expect(await isAllAsWanted(world, wanted)).toBe(true);
+        const elements = (['lb_svc', 'lb_slot', 'lb_backend'] as const).flatMap((map) =>
+          [...world.kernel.elements(map).keys()].map((key) => ({ map, key })),
+        );
+        const element = elements[choice % elements.length];
+        fc.pre(element !== undefined);
+        world.kernel.damage(element.map, element.key);
+        expect(await isAllAsWanted(world, wanted)).toBe(false);
+      }),
+    ));
+
+  it('are not so where a program is detached, or the switch is set otherwise', () =>
+    fc.assert(
+      fc.asyncProperty(wantedRows, async (wanted) => {
+        const world = new SocklbWorld();
+        await world.settle(wanted);
+        fc.pre(world.kernel.state === 'attached');
+        world.kernel.state = 'partly';
+        expect(await isAllAsWanted(world, wanted)).toBe(false);
+        world.kernel.state = 'attached';
+        const [[key, value] = ['', '']] = world.kernel.elements('lb_cfg');
+        world.kernel.put('lb_cfg', key, `ff${value.slice(2)}`);
+        expect(await isAllAsWanted(world, wanted)).toBe(false);
+      }),
+    ));
+});
