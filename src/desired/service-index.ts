@@ -1,10 +1,12 @@
 import type { ClusterFacts } from '../cluster/facts.ts';
 import type { DesiredState, HealthCheck } from '../model/desired-state.ts';
 import { compareRejected, compareText, type Rejected } from '../model/rejected.ts';
-import type { VirtualServer } from '../model/virtual-server.ts';
+import type { VirtualServer, VirtualServerKey } from '../model/virtual-server.ts';
 import { Claimants } from './claimants.ts';
 import { type DerivedService, derive, deriveFrom, deriveService } from './derive.ts';
 import type { NodeContext } from './frontends.ts';
+import { addNeighbours } from './neighbours.ts';
+import { patchedBy, patchOf } from './patch.ts';
 import { ServiceResources, type Transition } from './service-resources.ts';
 
 /** What Services mean depends on. */
@@ -50,7 +52,10 @@ export class ServiceIndex {
   #services: Map<string, DerivedService> = new Map();
   #resources: ServiceResources | undefined;
   #needs = new Claimants<string>();
+  /** As of the last derivation; outdated by `#changed`. undefined where only another derivation tells. */
   #desired: DesiredState | undefined;
+  /** Since then; null while nothing has. */
+  #changed: Map<VirtualServerKey, VirtualServer> | null = null;
   readonly #healthChecks = new Map<string, HealthCheck>();
   #sortedHealthChecks: readonly HealthCheck[] | undefined;
   /** By subject; without those of the facts. */
@@ -80,6 +85,7 @@ export class ServiceIndex {
     this.#needs = new Claimants();
     this.#claimNeeds(desired, () => true);
     this.#desired = desired;
+    this.#changed = null;
     this.#healthChecks.clear();
     for (const check of desired.healthChecks) this.#healthChecks.set(check.service, check);
     this.#sortedHealthChecks = desired.healthChecks;
@@ -109,22 +115,27 @@ export class ServiceIndex {
     const wasSettled = isSettled();
     const hadNodePorts = resources.hasNodePorts;
     const hadNeeds = this.#neededText();
+    const desired = this.#desired;
     const before = this.#restricted(transitions, 'before', witnesses, context);
     this.#commit(transitions, resources);
     const after = this.#restricted(transitions, 'after', witnesses, context);
     this.#update(transitions, before, after, facts);
     const isLocal = wasSettled && isSettled() && hadNodePorts === resources.hasNodePorts;
     if (!isLocal || hadNeeds !== this.#neededText()) return null;
+    if (!this.#desired) this.#keep(desired, patchOf(before, after));
     return { before, after, services: transitions.size + witnesses.size };
   }
 
-  /** The whole desired state of the last change; derived anew if only a part of it was. */
+  /** The whole desired state of the last change; derived anew where no patch of an earlier one is enough. */
   get desired(): DesiredState | undefined {
-    if (this.#desired || !this.#context) return this.#desired;
-    const perService = this.#services;
-    const { desired } = deriveFrom(perService, this.#context, this.#rejectedFacts);
-    this.#desired = desired;
-    return desired;
+    if (this.#desired && this.#changed) {
+      const { healthChecks, rejected } = this;
+      this.#desired = { ...patchedBy(this.#desired, this.#changed), healthChecks, rejected };
+    } else if (!this.#desired && this.#context) {
+      this.#desired = deriveFrom(this.#services, this.#context, this.#rejectedFacts).desired;
+    }
+    this.#changed = null;
+    return this.#desired;
   }
 
   /** The same list again while none of them changes. */
@@ -162,48 +173,14 @@ export class ServiceIndex {
     // Those that are about to change must see each other, too.
     for (const [name, { after }] of changed) if (after) resources.claim(name, after);
     // Those that are as they were, too: alone they would seem to have what a rival has.
-    if (this.#addNeighbours(transitions, new Set(transitions.keys()), resources)) return transitions;
+    const { maxServices = MAX_SERVICES } = this.#options;
+    const most = Math.min(maxServices, Math.max(MIN_SERVICES, MAX_SHARE * this.#services.size));
+    if (addNeighbours(transitions, { services: this.#services, resources, most })) return transitions;
     for (const [name, { before, after }] of changed) {
       if (after) resources.release(name, after);
       if (before) resources.claim(name, before);
     }
     return null;
-  }
-
-  /** @returns false if there are too many */
-  #addNeighbours(
-    transitions: Map<string, Transition>,
-    met: Set<string>,
-    resources: ServiceResources,
-  ): boolean {
-    const { maxServices = MAX_SERVICES } = this.#options;
-    const most = Math.min(maxServices, Math.max(MIN_SERVICES, MAX_SHARE * this.#services.size));
-    const beside = new Set<string>();
-    // What is added while the set is walked is walked, too.
-    for (const name of met) {
-      const transition = transitions.get(name);
-      if (transitions.size > most || !transition) break;
-      for (const neighbour of resources.neighbours(name, transition)) {
-        this.#addUnchanged(transitions, neighbour.name);
-        (neighbour.isRival ? met : beside).add(neighbour.name);
-      }
-    }
-    // Nothing becomes of these, but without their rivals they would seem to have more than they have.
-    for (const name of beside) {
-      const unchanged = this.#services.get(name);
-      if (transitions.size > most) break;
-      if (!unchanged || met.has(name)) continue;
-      for (const rival of resources.rivals(unchanged)) {
-        this.#addUnchanged(transitions, rival);
-        beside.add(rival);
-      }
-    }
-    return transitions.size <= most;
-  }
-
-  #addUnchanged(transitions: Map<string, Transition>, name: string): void {
-    const unchanged = this.#services.get(name);
-    if (!transitions.has(name)) transitions.set(name, { before: unchanged, after: unchanged });
   }
 
   /** For each need one Service outside of `transitions` that has it, if there is one. */
@@ -241,6 +218,14 @@ export class ServiceIndex {
       else this.#services.delete(name);
       this.#desired = undefined;
     }
+  }
+
+  /** For the next who asks for all of it. @param patch of it; null where only another derivation tells */
+  #keep(desired: DesiredState | undefined, patch: ReturnType<typeof patchOf>): void {
+    if (!desired || !patch) return;
+    this.#desired = desired;
+    this.#changed ??= new Map();
+    for (const [key, virtualServer] of patch) this.#changed.set(key, virtualServer);
   }
 
   #update(transitions: Transitions, before: DesiredState, after: DesiredState, facts: ClusterFacts): void {

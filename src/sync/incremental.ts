@@ -109,21 +109,23 @@ export class IncrementalSync<Input> {
   }
 
   /**
-   * A cheap look at what one stage has in the kernel, and last a closer one at the next part of it all; both change
-   * nothing.
-   * @param step 0, 1, …: stages in the order in which they are observed, then the part
+   * A cheap look at what one stage has in the kernel, or a closer one at the next part of it; changes nothing.
+   * @param step 0, 1, …: stages in the order in which they are observed, cheaply, then closely
    * @returns `asLeft`, and after the last step `allAsLeft`; `unknown` where something may be to be done, for a whole
    *   sync to find out
    */
   async look(step: number, signal: AbortSignal): Promise<'asLeft' | 'allAsLeft' | 'unknown'> {
     const { stages, source } = this.#options;
     const { desired } = source;
-    if (!this.#isSettled || !desired) return 'unknown';
-    const stage = stages.at(-1 - step);
-    if (stage) return (await stage.isAsWanted(desired, signal)) ? 'asLeft' : 'unknown';
+    const stage = stages.at(-1 - (step % stages.length));
+    if (!this.#isSettled || !desired || !stage) return 'unknown';
     const part = { index: this.#part, of: PARTS };
+    const is = await (step < stages.length
+      ? stage.isAsWanted(desired, signal)
+      : stage.isPartAsWanted(desired, part, signal));
+    if (!is) return 'unknown';
+    if (step < 2 * stages.length - 1) return 'asLeft';
     this.#part = (this.#part + 1) % PARTS;
-    for (const each of stages) if (!(await each.isPartAsWanted(desired, part, signal))) return 'unknown';
     return 'allAsLeft';
   }
 

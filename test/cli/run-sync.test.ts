@@ -194,6 +194,8 @@ describe('NodeSync.sync()', () => {
     expect(bench).toMatchObject({ cheapLooks: 1, said: ['0 done, complete'] });
     expect((await bench.outcome('audit')).auditStepMs).toBe(100);
     expect(bench).toMatchObject({ cheapLooks: 2, closeLooks: 0, said: ['0 done, complete'] });
+    expect((await bench.outcome('audit')).auditStepMs).toBe(100);
+    expect(bench).toMatchObject({ cheapLooks: 2, closeLooks: 1, said: ['0 done, complete'] });
     expect((await bench.outcome('audit')).auditStepMs).toBeNull();
     expect(bench).toMatchObject({ cheapLooks: 2, looks: 2, said: ['0 done, complete', '0 found'] });
     await bench.run('audit');
