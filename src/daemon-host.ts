@@ -1,7 +1,7 @@
 import type { CliContext, ClusterAccess, DaemonAccess } from './cli/context.ts';
 import { FactStore } from './cluster/fact-store.ts';
 import type { Config } from './config.ts';
-import { processFigures, processStartMs, saveMemory } from './status/host.ts';
+import { collectGarbage, processFigures, processStartMs, saveMemory } from './status/host.ts';
 import { HealthCheckPorts } from './status/http.ts';
 import { DaemonLog } from './status/log.ts';
 import { StatusServer } from './status/status-http.ts';
@@ -16,6 +16,7 @@ export function daemonAccess(version: string): DaemonAccess {
     monotonicMs: () => performance.now(),
     figures: processFigures(),
     saveMemory,
+    collectGarbage,
     openLog: (level) => new DaemonLog(level),
     openServer: (name, routes, report) => new StatusServer(name, routes, { report, retryDelayMs }),
     openHealthChecks: (report) => new HealthCheckPorts({ report, retryDelayMs }),

@@ -85,6 +85,8 @@ export interface DaemonAccess {
   figures(): Promise<ProcessFigures>;
   /** From now on this process prefers little memory to speed. */
   saveMemory(): void;
+  /** Gives back what is not needed any more, and does nothing else meanwhile. */
+  collectGarbage(): void;
   openLog(level: LogLevel): DaemonLog;
   /** Answers nowhere yet. @param report told of each place that can't be had, in one line */
   openServer(name: string, routes: Routes, report: (line: string) => void): StatusServer;

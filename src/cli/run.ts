@@ -1,9 +1,10 @@
 import type { Config } from '../config.ts';
-import { SyncLoop } from '../sync/loop.ts';
+import { type Sync, SyncLoop } from '../sync/loop.ts';
 import { type ConfigNews, watchConfig } from './config-watch.ts';
 import {
   type CliContext,
   type ClusterAccess,
+  type DaemonAccess,
   EXIT,
   type ExitCode,
   type NodeAccess,
@@ -70,7 +71,8 @@ async function follow({ context, given }: Invocation, resolved: ResolvedConfig):
   log.info(socketsLine(node.sockets(undefined)));
   const healthChecks = resources.use(context.daemon.openHealthChecks((line) => log.report(line)));
   const sync = new NodeSync(config, { context, node, source, healthChecks, observer: status });
-  const loop = new SyncLoop((reasons, until) => sync.sync(reasons, until), {
+  const syncNode = collectingOnce((reasons, until) => sync.sync(reasons, until), context.daemon);
+  const loop = new SyncLoop(syncNode, {
     auditIntervalMs: config.audit.intervalSeconds * 1000,
     onError: (error) => {
       // What has never worked is not expected to by itself: whoever started it should know.
@@ -98,6 +100,19 @@ async function follow({ context, given }: Invocation, resolved: ResolvedConfig):
     ended.abort();
     await Promise.allSettled(tasks);
   }
+}
+
+/** What the first look at everything has left would be a quarter of the memory of a process that goes on for months. */
+function collectingOnce(sync: Sync, { collectGarbage }: Pick<DaemonAccess, 'collectGarbage'>): Sync {
+  let isDue = true;
+  return async (reasons, signal) => {
+    const outcome = await sync(reasons, signal);
+    if (isDue && outcome.isWhole && outcome.isComplete) {
+      isDue = false;
+      collectGarbage();
+    }
+    return outcome;
+  };
 }
 
 async function followFacts(

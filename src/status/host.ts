@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { performance } from 'node:perf_hooks';
 import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 
 /**
  * By how much the heap may be larger than what is alive in it before V8 collects garbage; left to itself V8 lets it grow
@@ -25,6 +26,13 @@ export interface ProcessFigures {
 /** From now on this process prefers little memory to speed. */
 export function saveMemory(): void {
   setFlagsFromString(`--heap-growing-percent=${HEAP_GROWTH_PERCENT}`);
+}
+
+/** Gives all back that is garbage. Nothing else happens meanwhile: for half a second at 10,000 Services. */
+export function collectGarbage(): void {
+  setFlagsFromString('--expose-gc');
+  const collect: (options: object) => void = runInNewContext('gc');
+  collect({ type: 'major', execution: 'sync', flavor: 'last-resort' });
 }
 
 /** When this process began, ms since the epoch. */

@@ -178,6 +178,9 @@ export class CliHarness implements Disposable {
       eventLoopUtilization: 0,
     }),
     saveMemory: () => undefined,
+    collectGarbage: () => {
+      this.collections += 1;
+    },
     openLog: (level) =>
       new DaemonLog(level, {
         write: (line) => {
@@ -187,6 +190,9 @@ export class CliHarness implements Disposable {
     openServer: (name, routes, report) => new StatusServer(name, routes, { report, retryDelayMs: () => 10 }),
     openHealthChecks: (report) => new HealthCheckPorts({ report, retryDelayMs: () => 10 }),
   };
+
+  /** How often garbage was collected. */
+  collections = 0;
 
   /** What ending keepalived comes to. */
   endAnnouncing = async (): Promise<void> => undefined;

@@ -116,6 +116,25 @@ describe('run', () => {
     expect(cli.err.match(/failed: Cannot add link/g)).toHaveLength(1);
   });
 
+  it('gives memory back once, when nothing is left to do for the first time', async () => {
+    cli.file('all.json', [SERVICE, slice({ endpoints: [A] }), node()]);
+    let isRefused = true;
+    cli.links.faults = {
+      before: (change) => (isRefused && change.startsWith('addDummy') ? 'EOPNOTSUPP' : undefined),
+    };
+    void run();
+    await said('failed: Cannot add link svcplane0: EOPNOTSUPP');
+    expect(cli.collections).toBe(0);
+    isRefused = false;
+    await said('(retry)');
+    await vi.waitFor(() => expect(cli.collections).toBe(1), 10_000);
+    const link = cli.links.foreignLink('eth0', null);
+    cli.links.foreignAddress(link, parseIpAddress('192.0.2.10') ?? expect.unreachable(), 24);
+    cli.tellLinks();
+    await said('(address notice)');
+    expect(cli.collections).toBe(1);
+  });
+
   it('answers at health check node ports', async () => {
     const port = await freePort();
     const balanced = service({

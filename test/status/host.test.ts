@@ -1,6 +1,6 @@
 import { closeSync, openSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { processFigures, processStartMs } from '../../src/status/host.ts';
+import { collectGarbage, processFigures, processStartMs } from '../../src/status/host.ts';
 
 describe('processFigures()', () => {
   test('sees a descriptor more, and processor time that never goes back', async () => {
@@ -14,6 +14,15 @@ describe('processFigures()', () => {
     expect(after.residentBytes).toBeGreaterThan(after.heapUsedBytes);
     expect(after.eventLoopUtilization).toBeLessThanOrEqual(1);
     expect(after.maxFiles === null || after.maxFiles > 3).toBe(true);
+  });
+});
+
+describe('collectGarbage()', () => {
+  test('frees what nobody holds any more', async () => {
+    const left = new WeakRef({ text: 'left' });
+    await new Promise((resolve) => setImmediate(resolve));
+    collectGarbage();
+    expect(left.deref()).toBeUndefined();
   });
 });
 
