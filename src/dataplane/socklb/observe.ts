@@ -109,7 +109,8 @@ export async function isAsWanted(
 }
 
 /**
- * Whether a part of the wanted frontends is in the maps, down to their endpoints. What remains is not looked at.
+ * Whether a part of the wanted frontends is in the maps, down to their endpoints. What else remains is not
+ * looked at.
  * @throws as the kernel does, where it can't be asked
  */
 export async function isPartAsWanted(
@@ -122,7 +123,13 @@ export async function isPartAsWanted(
   const part = { ...wanted, services };
   const change = { before: part, wanted: EMPTY_ROWS, isDrainCheck: false };
   const observed = await observeSocklbChange(context, change, signal);
-  return observed !== null && planSocklb(observed, part).make.length === 0;
+  if (observed === null || planSocklb(observed, part).make.length > 0) return false;
+  // Endpoints of weight 0 are known from before: no slot leads to them.
+  const terminating = [...observed.remains.values()].flatMap((remain) =>
+    remain.kind === 'backend' && remain.isTerminating ? [remain.id] : [],
+  );
+  const { keys } = await found(context.kernel, 'lb_backend', packKeys(BACKENDS, terminating), signal);
+  return keys.length === terminating.length * MAP_SHAPES.lb_backend.keySize;
 }
 
 function isSame(had: ServiceRow | undefined, want: ServiceRow): boolean {
