@@ -23,12 +23,14 @@ export function addNeighbours(
     const unchanged = services.get(name);
     if (!transitions.has(name)) transitions.set(name, { before: unchanged, after: unchanged });
   };
+  // Those that are as they were are met, too: alone they would seem to have what a rival has.
   const met = new Set(transitions.keys());
   const beside = new Set<string>();
   // What is added while a set is walked is walked, too.
   for (const name of met) {
     const transition = transitions.get(name);
-    if (transitions.size > most || !transition) break;
+    if (transitions.size > most) return false;
+    if (!transition) continue;
     for (const neighbour of resources.neighbours(name, transition)) {
       addUnchanged(neighbour.name);
       (neighbour.isRival ? met : beside).add(neighbour.name);
@@ -37,7 +39,7 @@ export function addNeighbours(
   // Nothing becomes of these, but without their rivals they would seem to have more than they have.
   for (const name of beside) {
     const unchanged = services.get(name);
-    if (transitions.size > most) break;
+    if (transitions.size > most) return false;
     if (!unchanged || met.has(name)) continue;
     for (const rival of resources.rivals(unchanged)) {
       addUnchanged(rival);

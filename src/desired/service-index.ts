@@ -172,7 +172,6 @@ export class ServiceIndex {
     const changed = [...transitions].filter(([, { before, after }]) => before !== after);
     // Those that are about to change must see each other, too.
     for (const [name, { after }] of changed) if (after) resources.claim(name, after);
-    // Those that are as they were, too: alone they would seem to have what a rival has.
     const { maxServices = MAX_SERVICES } = this.#options;
     const most = Math.min(maxServices, Math.max(MIN_SERVICES, MAX_SHARE * this.#services.size));
     if (addNeighbours(transitions, { services: this.#services, resources, most })) return transitions;
