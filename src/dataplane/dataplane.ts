@@ -68,6 +68,11 @@ export interface Part {
   readonly of: number;
 }
 
+/** Those of `things` that are in the part. */
+export function partOf<Thing>(things: Iterable<Thing>, { index, of }: Part): readonly Thing[] {
+  return [...things].filter((_, i) => i % of === index);
+}
+
 /** What a sync needs that looks only at virtual servers that changed, and at all that share something with them. */
 export interface ScopedDataplane<Rows> {
   /**

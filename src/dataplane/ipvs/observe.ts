@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { parseVirtualServerKey, virtualServerKey } from '../../model/virtual-server.ts';
-import type { Part } from '../dataplane.ts';
+import { type Part, partOf } from '../dataplane.ts';
 import { EMPTY_LEDGER, type Ledger, type LedgerAccess } from '../ledger.ts';
 import type { IpvsKernel, KernelState } from './kernel.ts';
 import { joinLedger, type StaleEntries, staleEntries } from './ownership.ts';
@@ -96,10 +96,10 @@ export async function isAsWanted(
 export async function isPartAsWanted(
   kernel: IpvsKernel,
   wanted: IpvsRows,
-  { index, of }: Part,
+  part: Part,
   signal: AbortSignal,
 ): Promise<boolean> {
-  const rows = [...wanted.virtualServers.values()].filter((_, i) => i % of === index);
+  const rows = partOf(wanted.virtualServers.values(), part);
   const state = await kernel.read(
     rows.map(({ identity }) => identity),
     signal,

@@ -1,5 +1,5 @@
 import type { VirtualServerKey } from '../../model/virtual-server.ts';
-import type { Part, RowsChange } from '../dataplane.ts';
+import { type Part, partOf, type RowsChange } from '../dataplane.ts';
 import type { SocklbKernel } from './kernel.ts';
 import {
   BACKENDS,
@@ -116,14 +116,13 @@ export async function isAsWanted(
 export async function isPartAsWanted(
   context: ObserveContext,
   wanted: SocklbRows,
-  { index, of }: Part,
+  part: Part,
   signal: AbortSignal,
 ): Promise<boolean> {
-  const services = new Map([...wanted.services].filter((_, i) => i % of === index));
-  const part = { ...wanted, services };
-  const change = { before: part, wanted: EMPTY_ROWS, isDrainCheck: false };
+  const looked = { ...wanted, services: new Map(partOf(wanted.services, part)) };
+  const change = { before: looked, wanted: EMPTY_ROWS, isDrainCheck: false };
   const observed = await observeSocklbChange(context, change, signal);
-  if (observed === null || planSocklb(observed, part).make.length > 0) return false;
+  if (observed === null || planSocklb(observed, looked).make.length > 0) return false;
   // Endpoints of weight 0 are known from before: no slot leads to them.
   const terminating = [...observed.remains.values()].flatMap((remain) =>
     remain.kind === 'backend' && remain.isTerminating ? [remain.id] : [],
