@@ -30,12 +30,13 @@ function summarize(
   );
   // A file that cannot be loaded, a hook that throws, a test that never ended: each is a failure, though no test's.
   const unloaded = modules.filter((module) => module.state() === 'failed' && !hasFailedTest(module));
+  const broken = [...inState('failed'), ...inState('pending')];
   const failures = [
-    ...[...inState('failed'), ...inState('pending')].map(fullNameOf),
+    ...broken.map(fullNameOf),
     ...unloaded.map((module) => `${nameOf(module)}: not loaded, or a hook threw`),
     ...(unhandledErrors > 0 ? [`${unhandledErrors} unhandled errors`] : []),
   ];
-  const failed = inState('failed').length + inState('pending').length + unloaded.length + unhandledErrors;
+  const failed = broken.length + unloaded.length + unhandledErrors;
   const files = modules.map((module) => ({
     file: nameOf(module),
     seconds: Math.round(module.diagnostic().duration / 1000),
