@@ -60,7 +60,7 @@ describeWithIpvs('svcplane in adversity', () => {
       const before = host.state();
       expectOneLine(
         await host.svcplane(['apply', '-f', input], { under }),
-        /^svcplane: Cannot read the .+ of IPVS: EPERM: .*CAP_NET_ADMIN/,
+        /^svcplane: Cannot read the synchronisation daemons of IPVS: EPERM: .*CAP_NET_ADMIN/,
       );
       expect(host.state()).toEqual(before);
       expect(existsSync(host.ledger)).toBe(false);

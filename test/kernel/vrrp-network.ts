@@ -38,14 +38,18 @@ export class FileLan extends Lan {
 
   /** Starts the daemon of a node. */
   start(host: LanNode, options?: RunOptions): void {
-    const flags = ['--node', host.name, '--config', join(host.directory, 'run.yaml')];
-    this.daemons.set(host, host.start(['run', '-f', this.manifests, ...flags], options));
+    this.daemons.set(host, host.start(['run', '-f', this.manifests, ...flagsOf(host)], options));
   }
 
   override [Symbol.dispose](): void {
     this.#manifests[Symbol.dispose]();
     super[Symbol.dispose]();
   }
+}
+
+/** What a verb is told on a node. */
+export function flagsOf({ name, directory }: LanNode): readonly string[] {
+  return ['--node', name, '--config', join(directory, 'run.yaml')];
 }
 
 function objectsOf(

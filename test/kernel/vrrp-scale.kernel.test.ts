@@ -5,7 +5,7 @@ import { until } from './daemon.ts';
 import { UNHURRIED } from './host.ts';
 import type { LanNode } from './lan.ts';
 import { describeWithIpvs, needsKeepalived, UNLESS_LEFT_OUT } from './probe.ts';
-import { FileLan } from './vrrp-network.ts';
+import { FileLan, flagsOf } from './vrrp-network.ts';
 
 const SERVICES = 1000;
 const NODES = ['n1', 'n2', 'n3'];
@@ -89,8 +89,7 @@ interface Said {
 
 /** Whether a node says that it has the groups in which it is the first in order, and no others. */
 async function isInOrder(node: LanNode): Promise<boolean> {
-  const config = ['--node', node.name, '--config', join(node.directory, 'run.yaml')];
-  const { code, stdout, stderr } = await node.svcplane(['status', '-o', 'json', ...config]);
+  const { code, stdout, stderr } = await node.svcplane(['status', '-o', 'json', ...flagsOf(node)]);
   if (code !== 0) throw new Error(`svcplane status ends with ${code}: ${stderr}`);
   const { announcements }: { readonly announcements: readonly Said[] } = JSON.parse(stdout);
   const isRight = ({ holder, order }: Said) => holder === (order[0] === node.name ? 'here' : 'elsewhere');

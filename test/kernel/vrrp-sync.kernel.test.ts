@@ -3,7 +3,7 @@ import { until } from './daemon.ts';
 import { UNHURRIED } from './host.ts';
 import { type LanNode, VIP, VIP6 } from './lan.ts';
 import { describeWithIpvs, isEmulated, needsKeepalived, UNLESS_LEFT_OUT } from './probe.ts';
-import { FileLan } from './vrrp-network.ts';
+import { FileLan, flagsOf } from './vrrp-network.ts';
 
 const SYNC = 'connectionSync: { mode: on }\n';
 const KEEP_SOURCE = 'keepSourceCIDRs: [10.10.0.0/26, "fd00:10::/64"]\n';
@@ -89,7 +89,7 @@ describeWithIpvs('connections when their address moves', () => {
       const daemons = () => host.run(['ipvsadm', '-L', '--daemon']);
       host.run(['ipvsadm', '--start-daemon', 'master', '--mcast-interface', 'lo', '--syncid', '3']);
       lan.announce([[VIP]]);
-      const args = ['--node', host.name, '--config', `${host.directory}/run.yaml`];
+      const args = flagsOf(host);
       const files = ['-f', lan.manifests];
       const applied = await host.svcplane(['apply', ...files, ...args]);
       expect(applied.stderr).toContain('somebody else has started one, on lo id 3; left alone');
@@ -118,7 +118,7 @@ describeWithIpvs('connections when their address moves', () => {
       };
       addLink();
       lan.announce([[VIP]]);
-      const args = ['--node', host.name, '--config', `${host.directory}/run.yaml`];
+      const args = flagsOf(host);
       const files = ['-f', lan.manifests];
       await host.svcplane(['apply', ...files, ...args]);
       expect((await host.svcplane(['verify', ...files, ...args])).code).toBe(0);
@@ -157,8 +157,7 @@ async function inOrder(
   lan: FileLan,
   [holder, other]: readonly [LanNode, LanNode],
 ): Promise<readonly [LanNode, LanNode]> {
-  const args = ['--node', holder.name, '--config', `${holder.directory}/run.yaml`];
-  const { stdout } = await holder.svcplane(['status', ...args]);
+  const { stdout } = await holder.svcplane(['status', ...flagsOf(holder)]);
   const [, first] = /in order (n\d), n\d: 10\.10\.0\.1$/m.exec(stdout) ?? [];
   expect(lan.nodes.map(({ name }) => name)).toContain(first);
   return first === holder.name ? [holder, other] : [other, holder];

@@ -7,14 +7,11 @@ import { until } from './daemon.ts';
 import { UNHURRIED } from './host.ts';
 import { type Lan, type LanNode, VIP, VIP6 } from './lan.ts';
 import { describeWithIpvs, isEmulated, needsKeepalived, run, UNLESS_LEFT_OUT } from './probe.ts';
-import { FileLan } from './vrrp-network.ts';
+import { FileLan, flagsOf } from './vrrp-network.ts';
 
 const FAILOVERS = isEmulated ? 3 : 10;
-/**
- * Three adverts, and up to one more by priority (RFC 9568, 6.1); then a connect that began too early has to end. The rest
- * is for a machine that has more to do; what it took is printed.
- */
-const TAKE_OVER_MS = isEmulated ? 15_000 : 10_000;
+/** Three adverts, and up to one more by priority (RFC 9568, 6.1); then a connect that began too early has to end. */
+const TAKE_OVER_MS = isEmulated ? 15_000 : 5000;
 /** Longer than a node waits in any case. */
 const PREEMPT_DELAY_SECONDS = isEmulated ? 30 : 10;
 
@@ -64,8 +61,7 @@ describeWithIpvs('addresses announced by VRRP', () => {
       await until(() => lan.holders().length === 1 && lan.isAnswered());
       const before = names(lan);
       const [holder] = lan.holders();
-      const config = ['--node', holder?.name ?? '', '--config', `${holder?.directory}/run.yaml`];
-      const status = await holder?.svcplane(['status', ...config]);
+      const status = holder && (await holder.svcplane(['status', ...flagsOf(holder)]));
       expect(status?.stdout).toMatch(
         /^VRRP +IPv4 group 1: here, since \S+ \(.* ago\); in order n\d, n\d: 10\.10\.0\.1/m,
       );
@@ -163,8 +159,7 @@ async function inOrder(lan: Lan): Promise<readonly [LanNode, LanNode]> {
   await until(() => lan.holders().length > 0);
   const [holder] = lan.holders();
   if (!holder) throw new Error(`nobody holds ${VIP} any more`);
-  const config = ['--node', holder.name, '--config', join(holder.directory, 'run.yaml')];
-  const { stdout } = await holder.svcplane(['status', '-o', 'json', ...config]);
+  const { stdout } = await holder.svcplane(['status', '-o', 'json', ...flagsOf(holder)]);
   const [{ order }] = JSON.parse(stdout).announcements;
   const [first, second] = lan.nodes.toSorted((a, b) => order.indexOf(a.name) - order.indexOf(b.name));
   if (!first || !second) throw new RangeError('there are no two nodes');

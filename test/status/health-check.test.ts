@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { HealthCheck } from '../../src/model/desired-state.ts';
-import { parsePort } from '../../src/model/port.ts';
 import { checksWhileHeld, healthResponse } from '../../src/status/health-check.ts';
+import { healthCheck } from './status-build.ts';
 
 describe('healthResponse()', () => {
   test.each([
@@ -25,28 +25,26 @@ describe('healthResponse()', () => {
 describe('checksWhileHeld()', () => {
   const texts = (checks: readonly HealthCheck[]) =>
     checks.map(({ service, port, localEndpoints }) => `${service} ${port} ${localEndpoints}`).sort();
-  const before = [check('web/a', 32000, 2), check('web/b', 32001, 1)];
+  const before = [healthCheck(32000, 2, 'web/a'), healthCheck(32001, 1, 'web/b')];
 
   test.each([
     { name: 'keeps what is gone', now: [], held: ['web/a 32000 2', 'web/b 32001 1'] },
-    { name: 'keeps what would have no endpoints', now: [check('web/a', 32000, 0)], held: texts(before) },
+    {
+      name: 'keeps what would have no endpoints',
+      now: [healthCheck(32000, 0, 'web/a')],
+      held: texts(before),
+    },
     {
       name: 'takes what has fewer',
-      now: [check('web/a', 32000, 1)],
+      now: [healthCheck(32000, 1, 'web/a')],
       held: ['web/a 32000 1', 'web/b 32001 1'],
     },
     {
       name: 'takes what is new in the place of what is gone',
-      now: [check('web/c', 32000, 0)],
+      now: [healthCheck(32000, 0, 'web/c')],
       held: ['web/b 32001 1', 'web/c 32000 0'],
     },
   ])('$name', ({ now, held }) => {
     expect(texts(checksWhileHeld(before, now))).toEqual(held);
   });
 });
-
-function check(service: string, number: number, localEndpoints: number): HealthCheck {
-  const port = parsePort(number);
-  if (port === undefined) throw new RangeError(`${number} is no port`);
-  return { service, port, localEndpoints };
-}

@@ -4,17 +4,11 @@ import { connect, createServer } from 'node:net';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { parseIpAddress } from '../../src/model/address.ts';
 import type { HealthCheck } from '../../src/model/desired-state.ts';
-import { parsePort } from '../../src/model/port.ts';
 import { HealthCheckPorts } from '../../src/status/http.ts';
 import { freePort } from '../free-port.ts';
+import { healthCheck } from './status-build.ts';
 
 const LOOPBACK = [parseIpAddress('127.0.0.1') ?? expect.unreachable()];
-
-const check = (port: number, localEndpoints = 1, service = 'web/front'): HealthCheck => ({
-  service,
-  port: parsePort(port) ?? expect.unreachable(),
-  localEndpoints,
-});
 
 let ports: HealthCheckPorts;
 let said: string[];
@@ -49,7 +43,7 @@ const answered = (port: number, status: number, options = {}) =>
 describe('HealthCheckPorts', () => {
   test('update() answers any path, for GET and HEAD', async () => {
     const port = await freePort();
-    update([check(port, 3)]);
+    update([healthCheck(port, 3)]);
     await answered(port, 200);
     expect(await get(port, { path: '/healthz?x=1' })).toEqual({
       status: 200,
@@ -62,7 +56,7 @@ describe('HealthCheckPorts', () => {
 
   test('update() changes the answer of a listener that stays, whose connections live on', async () => {
     const port = await freePort();
-    update([check(port)]);
+    update([healthCheck(port)]);
     await answered(port, 200);
     const socket = connect(port, '127.0.0.1');
     const ask = async () => {
@@ -70,24 +64,24 @@ describe('HealthCheckPorts', () => {
       return String((await once(socket, 'data'))[0]).slice(9, 12);
     };
     expect(await ask()).toBe('200');
-    update([check(port, 0)]);
+    update([healthCheck(port, 0)]);
     expect(await ask()).toBe('503');
-    update([check(port, 1)], false);
+    update([healthCheck(port, 1)], false);
     expect(await ask()).toBe('503');
-    update([check(port, 1)]);
+    update([healthCheck(port, 1)]);
     expect(await ask()).toBe('200');
     socket.destroy();
   });
 
   test('update() closes what is no longer wanted, connections too', async () => {
     const [port, other] = [await freePort(), await freePort()];
-    update([check(port), check(other, 1, 'web/other')]);
+    update([healthCheck(port), healthCheck(other, 1, 'web/other')]);
     await answered(port, 200);
     await answered(other, 200);
     const socket = connect(port, '127.0.0.1');
     await once(socket, 'connect');
     const closed = once(socket, 'close');
-    update([check(other, 1, 'web/other')]);
+    update([healthCheck(other, 1, 'web/other')]);
     await closed;
     await expect(get(port)).rejects.toMatchObject({ code: 'ECONNREFUSED' });
     await answered(other, 200);
@@ -97,11 +91,11 @@ describe('HealthCheckPorts', () => {
     const port = await freePort();
     const holder = createServer().listen(port, '127.0.0.1');
     await once(holder, 'listening');
-    update([check(port)]);
+    update([healthCheck(port)]);
     await vi.waitFor(() => expect(ports.failures()).toHaveLength(1), 10_000);
     const message = `Cannot listen: health check node port ${port} of 127.0.0.1 (Service web/front): EADDRINUSE: another program has the port (ss -ltnp shows which)`;
     expect(ports.failures()).toEqual([{ service: 'web/front', port, message }]);
-    update([check(port)]);
+    update([healthCheck(port)]);
     await new Promise((resolve) => setTimeout(resolve, 50));
     expect(said).toEqual([`failed: ${message}`]);
     holder.close();
@@ -114,7 +108,7 @@ describe('HealthCheckPorts', () => {
 
   test('update() without addresses listens on all of them', async () => {
     const port = await freePort();
-    ports.update({ checks: [check(port)], addresses: null, isHealthy: true });
+    ports.update({ checks: [healthCheck(port)], addresses: null, isHealthy: true });
     await answered(port, 200);
     await answered(port, 200, { host: '127.0.0.2' });
   });
@@ -123,7 +117,7 @@ describe('HealthCheckPorts', () => {
     const [port, taken] = [await freePort(), await freePort()];
     const holder = createServer().listen(taken, '127.0.0.1');
     await once(holder, 'listening');
-    update([check(port), check(taken, 1, 'web/other')]);
+    update([healthCheck(port), healthCheck(taken, 1, 'web/other')]);
     await answered(port, 200);
     await vi.waitFor(() => expect(ports.failures()).toHaveLength(1), 10_000);
     await ports[Symbol.asyncDispose]();

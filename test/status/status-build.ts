@@ -1,5 +1,8 @@
+import { expect } from 'vitest';
 import type { DataplaneName, Operation } from '../../src/dataplane/dataplane.ts';
 import { EMPTY_LEDGER } from '../../src/dataplane/ledger.ts';
+import type { HealthCheck } from '../../src/model/desired-state.ts';
+import { parsePort } from '../../src/model/port.ts';
 import { DaemonStatus, type DaemonStatusOptions } from '../../src/status/daemon-status.ts';
 import type { NodeView, SocketRecord, SyncRecord } from '../../src/status/records.ts';
 
@@ -15,6 +18,11 @@ export function operation(op: string, subject = 'x', detail = ''): Operation {
 export const ADD = operation('addRealServer', 'TCP 10.96.0.50:80 -> 10.244.1.20:8080', 'weight 1');
 export const SET = operation('setRealServer', 'TCP 10.96.0.50:80 -> 10.244.1.20:8080', 'weight 5 → 1');
 export const DELETE = operation('deleteAddress', 'address 10.96.0.50');
+
+/** A health check node port of a Service. */
+export function healthCheck(port: number, localEndpoints = 1, service = 'web/front'): HealthCheck {
+  return { service, port: parsePort(port) ?? expect.unreachable(), localEndpoints };
+}
 
 /** One round that did `done` and was refused `refused`, from second 10 on, for 250 ms. */
 export function syncRecord(
