@@ -102,7 +102,7 @@ async function follow({ context, given }: Invocation, resolved: ResolvedConfig):
   }
 }
 
-/** What the first look at everything has left would be a quarter of the memory of a process that goes on for months. */
+/** Else a node on which little changes keeps what the first look at everything has left: a quarter of its memory. */
 function collectingOnce(sync: Sync, { collectGarbage }: Pick<DaemonAccess, 'collectGarbage'>): Sync {
   let isDue = true;
   return async (reasons, signal) => {
