@@ -16,6 +16,8 @@ const SERVICE = service({
     ports: [{ name: 'http', port: 80, nodePort: 30080 }],
   },
 });
+/** Where it stays, the guard lets the other one go. */
+const OTHER = service({ name: 'more', spec: { clusterIP: '10.96.0.51' } });
 const LOCAL: EndpointShape = { address: '10.244.1.20', node: 'n0' };
 const REMOTE: EndpointShape = { address: '10.244.2.30', node: 'n1' };
 
@@ -55,7 +57,7 @@ describeWithIpvs('health check node ports of svcplane run', () => {
   describe('answer', { ...UNHURRIED, ...UNLESS_LEFT_OUT }, () => {
     it('200 with a ready endpoint here, 503 without, on every address of both families', async () => {
       using host = createNode();
-      const daemon = await startDaemon(host, putManifests(host, [LOCAL, REMOTE]));
+      const daemon = await startDaemon(host, putManifests(host, [LOCAL, REMOTE], [SERVICE, OTHER]));
       await answers(host, 200);
       for (const address of ['198.51.100.10', '[::1]']) expect(ask(host, address)).toMatch(/^HTTP\/1.1 200 /);
       const [head = '', body] = ask(host).split('\n\n');
@@ -69,11 +71,22 @@ describeWithIpvs('health check node ports of svcplane run', () => {
         '{"service":{"namespace":"web","name":"front"},"localEndpoints":1,"serviceProxyHealthy":true}',
       );
       expect(ask(host, undefined, '--head')).toMatch(/^HTTP\/1.1 200 /);
-      putManifests(host, [{ ...LOCAL, ready: false, serving: true, terminating: true }, REMOTE]);
+      const leaving = { ...LOCAL, ready: false, serving: true, terminating: true };
+      putManifests(host, [leaving, REMOTE], [SERVICE, OTHER]);
       await answers(host, 503);
       expect(ask(host)).toContain('"localEndpoints":0,"serviceProxyHealthy":true');
-      putManifests(host, [], []);
+      putManifests(host, [], [OTHER]);
       await until(() => ask(host) === '');
+      await daemon.stop();
+    });
+
+    it('as before while the guard holds what is gone from the API', async () => {
+      using host = createNode();
+      const daemon = await startDaemon(host, putManifests(host, [LOCAL]));
+      await answers(host, 200);
+      putManifests(host, [], []);
+      await until(() => daemon.said().includes('guard'));
+      expect(ask(host)).toMatch(/^HTTP\/1.1 200 /);
       await daemon.stop();
     });
 
@@ -96,11 +109,7 @@ describeWithIpvs('health check node ports of svcplane run', () => {
       const state = join(host.directory, 'state');
       renameSync(state, `${state}.away`);
       host.file('state', '');
-      putManifests(
-        host,
-        [LOCAL, REMOTE],
-        [SERVICE, service({ name: 'more', spec: { clusterIP: '10.96.0.51' } })],
-      );
+      putManifests(host, [LOCAL, REMOTE], [SERVICE, OTHER]);
       await answers(host, 503);
       expect(ask(host)).toContain('"localEndpoints":1,"serviceProxyHealthy":false');
       await until(() => daemon.said().includes('failed: Cannot write the ledger'));

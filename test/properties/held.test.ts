@@ -97,13 +97,15 @@ const cases = fc.record({
 const subjectOf = ({ op, subject }: Operation): string => `${op} ${subject}`;
 
 /** What an operation may be about, if it is kept from happening because `unwanted` are held. */
-function concerns(unwanted: readonly VirtualServerRow[], { subject }: Operation): boolean {
+function concerns(unwanted: readonly VirtualServerRow[], { op, subject }: Operation): boolean {
   return unwanted.some((row) => {
     if (subject === row.key || subject.startsWith(`${row.key} -> `)) return true;
     const { identity, origin } = row;
     const frontends = identity.kind === 'address' ? [identity] : [];
     const endpoints = [...row.realServers.values()].map(({ config }) => config.address);
     return (
+      // What is kept for inside clients keeps their flows.
+      (op === 'deleteFlows' && subject === origin?.frontend) ||
       (subject.startsWith('sysctl net.ipv4.conf.all.arp_') && origin?.exposure !== 'ClusterIP') ||
       (origin?.frontend !== null && origin?.frontend !== undefined && subject.includes('inside-marks')) ||
       endpoints.some((address) => subject.startsWith('nft hairpin') && subject.includes(` ${address} `)) ||
