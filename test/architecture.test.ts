@@ -111,7 +111,7 @@ const RULES: readonly { readonly of: RegExp; readonly may: RegExp; readonly pack
 
 /** Files whose name says that they reach outside: kernel, disk, clock or processes. */
 const EFFECTS =
-  /(^src\/(main|daemon-host|load-balancer-host|socket-host|vrrp-host)|\/([a-z-]*watch|manifests|observe|apply|client|[a-z-]+-client|program|[a-z-]*store|sync-once|loop|([a-z-]+-)?http|log|host))\.ts$|^native-bindings\//;
+  /(^src\/(main|daemon-host|load-balancer-host|socket-host|vrrp-host)|\/([a-z-]*watch|manifests|observe|apply|client|[a-z-]+-client|program|[a-z-]*store|sync-once|loop|pace|([a-z-]+-)?http|log|host))\.ts$|^native-bindings\//;
 const PURE_PACKAGES = /^(valibot|node:(util|buffer|crypto|path|os|timers\/promises))$/;
 
 interface Import {

@@ -8,8 +8,9 @@ import type { DesiredState } from '../model/desired-state.ts';
 import type { Rejected } from '../model/rejected.ts';
 import type { AuditRecord, GuardRecord, SyncRecord } from '../status/records.ts';
 import { Exclusive } from '../sync/exclusive.ts';
-import { IncrementalSync } from '../sync/incremental.ts';
+import { IncrementalSync, type Seen } from '../sync/incremental.ts';
 import type { SyncOutcome } from '../sync/loop.ts';
+import { PacedAudit } from '../sync/paced-audit.ts';
 import { needsOf } from '../sync/scoped-stage.ts';
 import { observeStages, operationsOf, planSync } from '../sync/sync-once.ts';
 import type { Reason } from '../sync/trigger.ts';
@@ -49,9 +50,6 @@ const OF_DRIFT: readonly Reason[] = ['audit', 'link notice'];
 
 const AUDIT: ReadonlySet<Reason> = new Set(['audit']);
 
-/** So many cheap audits lie between two that derive and read everything anew: trust in what is remembered ends. */
-const CHEAP_AUDITS = 99;
-
 /** Between the looks at two dataplanes: what changes meanwhile need not wait for all of them. */
 const AUDIT_STEP_MS = 100;
 
@@ -71,9 +69,7 @@ export class NodeSync {
   #foreign: readonly string[] = [];
   #rejected: { readonly of: readonly (readonly Rejected[])[]; readonly all: readonly Rejected[] } | undefined;
   #hasSynced = false;
-  #cheapAudits = 0;
-  /** Of the audit that is under way. */
-  #auditStep = 0;
+  readonly #audit = new PacedAudit();
   /** Whether the last sync that was free to change something has left nothing undone. */
   #isRight = false;
 
@@ -146,19 +142,23 @@ export class NodeSync {
   }
 
   /** @throws as the dataplanes, where the channel to the kernel is broken or the ledger can't be written */
-  sync(reasons: ReadonlySet<Reason>, signal: AbortSignal): Promise<SyncOutcome> {
-    return this.#exclusive.run(() => this.#syncPaced(reasons, signal));
+  sync(reasons: ReadonlySet<Reason>, signal: AbortSignal, asked: AbortSignal): Promise<SyncOutcome> {
+    return this.#exclusive.run(() => this.#syncPaced(reasons, signal, asked));
   }
 
   /** In an audit what has changed is made alone first: else a stream of changes would have each look at everything. */
-  async #syncPaced(reasons: ReadonlySet<Reason>, signal: AbortSignal): Promise<SyncOutcome> {
+  async #syncPaced(
+    reasons: ReadonlySet<Reason>,
+    signal: AbortSignal,
+    asked: AbortSignal,
+  ): Promise<SyncOutcome> {
     const needsAll = WHOLE.some((reason) => reason !== 'audit' && reasons.has(reason));
     if (!reasons.has('audit') || needsAll || !this.#isRight) return this.#syncAlone(reasons, signal);
     const others = new Set(reasons);
     others.delete('audit');
     const outcome = others.size > 0 ? await this.#syncAlone(others, signal) : this.#outcome('scoped');
     if (outcome.isWhole || !outcome.isComplete) return outcome;
-    const seen = await this.#auditCheaply(signal);
+    const seen = await this.#auditCheaply(signal, asked);
     if (seen === 'unknown') return this.#syncAlone(AUDIT, signal);
     return seen === 'asLeft' ? { ...outcome, auditStepMs: AUDIT_STEP_MS } : outcome;
   }
@@ -177,7 +177,7 @@ export class NodeSync {
       const isAudit = isUnchanged && reasons.size === 1 && reasons.has('audit');
       const input = { facts: source.facts, context: await this.#contextOf(isWhole, reasons, signal) };
       if (isAudit && !this.#config.audit.repair) {
-        await this.#audit(this.#index.derive(input), signal);
+        await this.#auditWhole(this.#index.derive(input), signal);
         this.#isRight = before;
       } else {
         const request = {
@@ -235,8 +235,7 @@ export class NodeSync {
     const { kind, rounds, plan, last, isComplete } = await this.#sync.sync(request, signal);
     this.#isRight = isComplete;
     if (kind === 'whole') {
-      this.#cheapAudits = 0;
-      this.#auditStep = 0;
+      this.#audit.reset();
       this.#sawForeign(last.foreign);
     }
     const endedAtMs = context.nowMs();
@@ -255,12 +254,9 @@ export class NodeSync {
   }
 
   /** The next step of an audit. @returns what it has seen; `unknown` is for a look at everything to find out */
-  async #auditCheaply(signal: AbortSignal): Promise<'asLeft' | 'allAsLeft' | 'unknown'> {
-    if (this.#cheapAudits >= CHEAP_AUDITS) return 'unknown';
-    const seen = await this.#sync.look(this.#auditStep, signal);
-    this.#auditStep = seen === 'asLeft' ? this.#auditStep + 1 : 0;
+  async #auditCheaply(signal: AbortSignal, asked: AbortSignal): Promise<Seen> {
+    const seen = await this.#audit.next((step, look) => this.#sync.look(step, look), signal, asked);
     if (seen !== 'allAsLeft') return seen;
-    this.#cheapAudits += 1;
     const { context, observer } = this.#environment;
     const isRepaired = this.#config.audit.repair;
     observer.audited({ atMs: context.nowMs(), ops: [], isRepaired, foreign: this.#foreign });
@@ -268,7 +264,7 @@ export class NodeSync {
   }
 
   /** Only looks. Drift that is left on purpose is no failure. */
-  async #audit(desired: DesiredState, signal: AbortSignal): Promise<void> {
+  async #auditWhole(desired: DesiredState, signal: AbortSignal): Promise<void> {
     const { context, node, observer } = this.#environment;
     const plan = planSync(await observeStages(node.stages, signal), desired);
     this.#sawForeign(plan.foreign);

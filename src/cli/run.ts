@@ -71,7 +71,7 @@ async function follow({ context, given }: Invocation, resolved: ResolvedConfig):
   log.info(socketsLine(node.sockets(undefined)));
   const healthChecks = resources.use(context.daemon.openHealthChecks((line) => log.report(line)));
   const sync = new NodeSync(config, { context, node, source, healthChecks, observer: status });
-  const syncNode = collectingOnce((reasons, until) => sync.sync(reasons, until), context.daemon);
+  const syncNode = collectingOnce((...request) => sync.sync(...request), context.daemon);
   const loop = new SyncLoop(syncNode, {
     auditIntervalMs: config.audit.intervalSeconds * 1000,
     onError: (error) => {
@@ -105,8 +105,8 @@ async function follow({ context, given }: Invocation, resolved: ResolvedConfig):
 /** Else a node on which little changes keeps what the first look at everything has left: a quarter of its memory. */
 function collectingOnce(sync: Sync, { collectGarbage }: Pick<DaemonAccess, 'collectGarbage'>): Sync {
   let isDue = true;
-  return async (reasons, signal) => {
-    const outcome = await sync(reasons, signal);
+  return async (...request) => {
+    const outcome = await sync(...request);
     if (isDue && outcome.isWhole && outcome.isComplete) {
       isDue = false;
       collectGarbage();

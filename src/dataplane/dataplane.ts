@@ -31,9 +31,9 @@ export interface Dataplane<Rows, Op extends Operation> {
    * A cheap look: whether there is nothing to do for `wanted`, and of others what the last `observe` saw. It answers no
    * where it can't tell, and may miss what nothing but `observe` sees. Without it everything is read and planned.
    */
-  isAsWanted?(wanted: Rows, signal: AbortSignal): Promise<boolean>;
+  isAsWanted?(wanted: Rows, look: Look): Promise<boolean>;
   /** A closer look at a part of the wanted rows: whether what `isAsWanted` does not see of them is as wanted, too. */
-  isPartAsWanted?(wanted: Rows, part: Part, signal: AbortSignal): Promise<boolean>;
+  isPartAsWanted?(wanted: Rows, part: Part, look: Look): Promise<boolean>;
   /** Pure; `plan(x, x)` is empty. Foreign rows are seen and never touched. */
   plan(observed: Rows, wanted: Rows): Plan<Op>;
   /** Pure: removes exactly what is ours, at once, and restores what we had changed. */
@@ -60,6 +60,17 @@ export interface Dataplane<Rows, Op extends Operation> {
   holdUnwanted?(observed: Rows, wanted: Rows, held: Unwanted): Rows;
   /** How it is looked at in part; without this every sync looks at all of it. */
   readonly scoped?: ScopedDataplane<Rows>;
+}
+
+/** How long a look may take. */
+export interface Look {
+  readonly signal: AbortSignal;
+  /**
+   * Lets others come to their turn, if that is due. To be awaited every few milliseconds, and not while the kernel is
+   * being asked something.
+   * @throws where the look is not to go on
+   */
+  pause(): Promise<void>;
 }
 
 /** One of `of` parts of about the same size, by number from 0; together they are all. */

@@ -1,3 +1,4 @@
+import type { Look } from '../dataplane/dataplane.ts';
 import type { IpAddress } from '../model/address.ts';
 import type { DesiredState } from '../model/desired-state.ts';
 import { compareRejected, type Rejected } from '../model/rejected.ts';
@@ -73,6 +74,9 @@ export interface IncrementalResult {
   readonly unwanted: number | null;
 }
 
+/** What a step of a look has seen; see IncrementalSync.look. */
+export type Seen = 'asLeft' | 'allAsLeft' | 'unknown';
+
 const MAX_UNJUDGED_DELETES = 10;
 
 /** So many audits look closely at everything, a part each: all of it at once would keep changes waiting. */
@@ -111,18 +115,19 @@ export class IncrementalSync<Input> {
   /**
    * A cheap look at what one stage has in the kernel, or a closer one at the next part of it; changes nothing.
    * @param step 0, 1, …: stages in the order in which they are observed, cheaply, then closely
+   * @throws as `look`, where it is not to go on
    * @returns `asLeft`, and after the last step `allAsLeft`; `unknown` where something may be to be done, for a whole
    *   sync to find out
    */
-  async look(step: number, signal: AbortSignal): Promise<'asLeft' | 'allAsLeft' | 'unknown'> {
+  async look(step: number, look: Look): Promise<Seen> {
     const { stages, source } = this.#options;
     const { desired } = source;
     const stage = stages.at(-1 - (step % stages.length));
     if (!this.#isSettled || !desired || !stage) return 'unknown';
     const part = { index: this.#part, of: PARTS };
     const is = await (step < stages.length
-      ? stage.isAsWanted(desired, signal)
-      : stage.isPartAsWanted(desired, part, signal));
+      ? stage.isAsWanted(desired, look)
+      : stage.isPartAsWanted(desired, part, look));
     if (!is) return 'unknown';
     if (step < 2 * stages.length - 1) return 'asLeft';
     this.#part = (this.#part + 1) % PARTS;

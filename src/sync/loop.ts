@@ -23,8 +23,15 @@ const FAILED: SyncOutcome = {
   auditStepMs: null,
 };
 
-/** One sync. A throw is a failure that is tried again. */
-export type Sync = (reasons: ReadonlySet<Reason>, signal: AbortSignal) => Promise<SyncOutcome>;
+/**
+ * One sync. A throw is a failure that is tried again.
+ * @param asked aborted when the next one is asked for, which a look may give way to
+ */
+export type Sync = (
+  reasons: ReadonlySet<Reason>,
+  signal: AbortSignal,
+  asked: AbortSignal,
+) => Promise<SyncOutcome>;
 
 export interface LoopOptions {
   /** Everything is looked at at least this often, in milliseconds; 0 for never without a reason. */
@@ -45,6 +52,8 @@ export class SyncLoop {
   #auditIntervalMs: number;
   #trigger: Trigger = IDLE;
   #wake: () => void = () => undefined;
+  /** Aborted when somebody asks for a sync while one runs. */
+  #asked = new AbortController();
   /** When the loop acts by itself. */
   readonly #timers = new Map<Reason, number>();
   #failures = 0;
@@ -58,6 +67,7 @@ export class SyncLoop {
   /** Asks for a sync; returns at once. */
   request(reason: Reason): void {
     this.#trigger = withChange(this.#trigger, reason, performance.now());
+    this.#asked.abort();
     this.#wake();
   }
 
@@ -90,10 +100,12 @@ export class SyncLoop {
     const nowMs = performance.now();
     const due = [...this.#timers].filter(([, atMs]) => atMs <= nowMs).map(([reason]) => reason);
     const reasons = new Set([...(this.#trigger.pending?.reasons ?? []), ...due]);
-    this.#trigger = withSync(nowMs);
+    // What is due by time is no rest that a change would have to wait for.
+    if (this.#trigger.pending) this.#trigger = withSync(nowMs);
+    this.#asked = new AbortController();
     let outcome: SyncOutcome;
     try {
-      outcome = await this.#sync(reasons, signal);
+      outcome = await this.#sync(reasons, signal, this.#asked.signal);
     } catch (error) {
       if (signal.aborted) return;
       this.#options.onError(error);

@@ -2,6 +2,7 @@ import type {
   ApplyReport,
   Dataplane,
   DataplaneName,
+  Look,
   Operation,
   Part,
   Plan,
@@ -18,9 +19,9 @@ export interface Stage {
   readonly name: DataplaneName;
   observe(signal: AbortSignal): Promise<StageState>;
   /** A look as cheap as can be: false where only `observe` and a plan tell what is to be done. */
-  isAsWanted(desired: DesiredState, signal: AbortSignal): Promise<boolean>;
+  isAsWanted(desired: DesiredState, look: Look): Promise<boolean>;
   /** A closer look at a part, for what the cheap look does not see. */
-  isPartAsWanted(desired: DesiredState, part: Part, signal: AbortSignal): Promise<boolean>;
+  isPartAsWanted(desired: DesiredState, part: Part, look: Look): Promise<boolean>;
   /** Operations of a saved plan that are this dataplane's. @throws RangeError if one is malformed */
   parse(ops: readonly unknown[]): StageOps;
 }
@@ -81,9 +82,13 @@ export function stageOf<Rows, Op extends Operation>(dataplane: Dataplane<Rows, O
       foreign = dataplane.foreign(observed);
       return stageState(dataplane, observed);
     },
-    isAsWanted: (desired, signal) => isAsWanted(dataplane, desired, foreign, signal),
-    isPartAsWanted: async (desired, part, signal) =>
-      (await dataplane.isPartAsWanted?.(dataplane.project(desired).rows, part, signal)) ?? true,
+    isAsWanted: (desired, look) => isAsWanted(dataplane, desired, foreign, look),
+    isPartAsWanted: async (desired, part, look) => {
+      if (!dataplane.isPartAsWanted) return true;
+      const { rows } = dataplane.project(desired);
+      await look.pause();
+      return dataplane.isPartAsWanted(rows, part, look);
+    },
     parse: (ops) => stageOps(dataplane, parsedOps(dataplane, ops)),
   };
 }
@@ -93,11 +98,13 @@ async function isAsWanted<Rows, Op extends Operation>(
   dataplane: Dataplane<Rows, Op>,
   desired: DesiredState,
   foreign: readonly string[],
-  signal: AbortSignal,
+  look: Look,
 ): Promise<boolean> {
   const { rows } = dataplane.project(desired);
-  if (dataplane.isAsWanted) return dataplane.isAsWanted(rows, signal);
-  const observed = await dataplane.observe(signal);
+  await look.pause();
+  if (dataplane.isAsWanted) return dataplane.isAsWanted(rows, look);
+  const observed = await dataplane.observe(look.signal);
+  await look.pause();
   const { make, break: breaking } = dataplane.plan(observed, rows);
   const isForeignSame = dataplane.foreign(observed).join('\n') === foreign.join('\n');
   return isForeignSame && make.length === 0 && breaking.length === 0;

@@ -71,7 +71,8 @@ class Bench {
   }
 
   outcome(...reasons: readonly Reason[]): Promise<SyncOutcome> {
-    return this.sync.sync(new Set(reasons), new AbortController().signal);
+    const { signal } = new AbortController();
+    return this.sync.sync(new Set(reasons), signal, signal);
   }
 
   #stage(): Stage {

@@ -18,6 +18,7 @@ import { realServerKey } from '../../src/model/virtual-server.ts';
 import { lawCases } from '../dataplane/ipvs/arbitraries.ts';
 import { OPTIONS, real, row } from '../dataplane/ipvs/build.ts';
 import { executeOf, worldOf } from '../dataplane/ipvs/world.ts';
+import { LOOK } from '../dataplane/look.ts';
 import { faulty } from '../fakes/faulty.ts';
 import type { Flow } from '../fakes/flow-kernel.ts';
 import type { FakeIpvsKernel } from '../fakes/ipvs-kernel.ts';
@@ -216,9 +217,9 @@ describe('isAsWanted()', () => {
     fc.assert(
       fc.asyncProperty(lawCases, fc.nat(), async (each, choice) => {
         const { dataplane, kernel } = await settled(each);
-        expect(await dataplane.isAsWanted?.(each.wanted, never)).toBe(true);
+        expect(await dataplane.isAsWanted?.(each.wanted, LOOK)).toBe(true);
         meddle(kernel, [...each.wanted.virtualServers.values()], choice);
-        expect(await dataplane.isAsWanted?.(each.wanted, never)).toBe(false);
+        expect(await dataplane.isAsWanted?.(each.wanted, LOOK)).toBe(false);
       }),
     ));
 });
@@ -233,7 +234,7 @@ describe('isPartAsWanted()', () => {
         const parts = async () => {
           const seen: (boolean | undefined)[] = [];
           for (let index = 0; index < OF; index++) {
-            seen.push(await dataplane.isPartAsWanted?.(each.wanted, { index, of: OF }, never));
+            seen.push(await dataplane.isPartAsWanted?.(each.wanted, { index, of: OF }, LOOK));
           }
           return seen;
         };

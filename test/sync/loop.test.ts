@@ -18,11 +18,13 @@ class Bench {
   readonly loop: SyncLoop;
   readonly ended: Promise<void>;
   outcome: () => Promise<SyncOutcome>;
+  /** Of the sync that runs, or ran last. */
+  asked: AbortSignal | undefined;
   readonly #startMs = performance.now();
 
   constructor(options: Partial<LoopOptions> = {}, first: SyncOutcome = DONE) {
     this.outcome = async () => first;
-    this.loop = new SyncLoop((reasons) => this.#sync(reasons), {
+    this.loop = new SyncLoop((reasons, _, asked) => this.#sync(reasons, asked), {
       auditIntervalMs: 0,
       onError: (error) => this.errors.push(error),
       random: () => 0,
@@ -31,7 +33,8 @@ class Bench {
     this.ended = this.loop.run(this.stop.signal);
   }
 
-  #sync(reasons: ReadonlySet<Reason>): Promise<SyncOutcome> {
+  #sync(reasons: ReadonlySet<Reason>, asked: AbortSignal): Promise<SyncOutcome> {
+    this.asked = asked;
     this.log.push(`${Math.round(performance.now() - this.#startMs)} ${[...reasons].join(', ')}`);
     return this.outcome();
   }
@@ -64,7 +67,9 @@ describe('SyncLoop', () => {
     bench.outcome = () => new Promise((resolve) => (finish = resolve));
     bench.loop.request('address notice');
     await pass(300);
+    expect(bench.asked?.aborted).toBe(false);
     bench.loop.request('files changed');
+    expect(bench.asked?.aborted).toBe(true);
     await pass(300);
     expect(bench.log).toEqual(['0 start', '500 address notice']);
     finish(DONE);
@@ -111,7 +116,7 @@ describe('SyncLoop', () => {
     expect(bench.log).toEqual([
       '0 start',
       '30000 audit',
-      '30030 cluster changed',
+      '30020 cluster changed',
       '30100 audit',
       '60100 audit',
     ]);

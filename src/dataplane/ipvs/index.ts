@@ -63,8 +63,8 @@ export function createIpvsDataplane(
       foreign = foreignHeaders(observation.rows);
       return observation.rows;
     },
-    isAsWanted: (wanted) => isAsWanted(wanted, foreign, ledger.read(), { readSysctl, readTable }),
-    isPartAsWanted: (wanted, part, signal) => isPartAsWanted(kernel, wanted, part, signal),
+    isAsWanted: (wanted, look) => isAsWanted(wanted, foreign, ledger.read(), { readSysctl, readTable }, look),
+    isPartAsWanted: (wanted, part, look) => isPartAsWanted(kernel, wanted, part, look),
     plan: (observed, wanted) => planIpvs(observed, wanted, options),
     teardown: teardownIpvs,
     apply: (ops, signal) => {

@@ -1,11 +1,11 @@
 import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { parseVirtualServerKey, virtualServerKey } from '../../model/virtual-server.ts';
-import { type Part, partOf } from '../dataplane.ts';
+import { type Look, type Part, partOf } from '../dataplane.ts';
 import { EMPTY_LEDGER, type Ledger, type LedgerAccess } from '../ledger.ts';
 import type { IpvsKernel, KernelState } from './kernel.ts';
 import { joinLedger, type StaleEntries, staleEntries } from './ownership.ts';
-import { equalConfig, equalRealServerConfig, type IpvsRows } from './rows.ts';
+import { equalConfig, equalRealServerConfig, type IpvsRows, type VirtualServerRow } from './rows.ts';
 import { SYSCTL_NAMES } from './sysctls.ts';
 import { compareTable } from './table-text.ts';
 
@@ -79,12 +79,13 @@ export async function isAsWanted(
   foreign: ReadonlySet<string>,
   { drains, staleFlows }: Ledger,
   { readSysctl, readTable }: { readonly readSysctl: ReadSysctl; readonly readTable: ReadTable },
+  look: Look,
 ): Promise<boolean> {
   const sysctls = [...(wanted.sysctls ?? [])];
   if (staleFlows.size > 0 || !sysctls.every(([name, { value }]) => readSysctl(name) === value)) return false;
   const text = await readTable();
   if (text === undefined) return false;
-  const comparison = compareTable(text, wanted, drains.keys());
+  const comparison = await compareTable(text, wanted, drains.keys(), look);
   return comparison.isAsWanted && foreign.symmetricDifference(new Set(comparison.strangers)).size === 0;
 }
 
@@ -97,13 +98,26 @@ export async function isPartAsWanted(
   kernel: IpvsKernel,
   wanted: IpvsRows,
   part: Part,
-  signal: AbortSignal,
+  look: Look,
 ): Promise<boolean> {
   const rows = partOf(wanted.virtualServers.values(), part);
-  const state = await kernel.read(
-    rows.map(({ identity }) => identity),
-    signal,
-  );
+  for (let start = 0; start < rows.length; start += READ_AT_ONCE) {
+    await look.pause();
+    if (!(await areAsWanted(kernel, rows.slice(start, start + READ_AT_ONCE), look.signal))) return false;
+  }
+  return true;
+}
+
+/** Virtual servers between two pauses of a look: two requests each. */
+const READ_AT_ONCE = 32;
+
+async function areAsWanted(
+  kernel: IpvsKernel,
+  rows: readonly VirtualServerRow[],
+  signal: AbortSignal,
+): Promise<boolean> {
+  const identities = rows.map(({ identity }) => identity);
+  const state = await kernel.read(identities, signal);
   const { virtualServers } = joinLedger(state, new Map(), EMPTY_LEDGER, 0);
   return rows.every((row) => {
     const found = virtualServers.get(row.key);

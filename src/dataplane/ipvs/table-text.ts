@@ -1,5 +1,6 @@
 import { addressBytes, familyOf, type IpAddress, ipv4Number } from '../../model/address.ts';
 import { parseVirtualServerKey, type VirtualServerIdentity } from '../../model/virtual-server.ts';
+import type { Look } from '../dataplane.ts';
 import type { DrainKey } from '../ledger.ts';
 import { LinesDigest } from './lines-digest.ts';
 import type { IpvsRows, VirtualServerRow } from './rows.ts';
@@ -17,14 +18,22 @@ export interface TableComparison {
  * netlink takes a request for each virtual server. The text has no thresholds, tunnels, persistence engines and
  * scheduler flags, none of which we set: who changes those alone is not seen here.
  * @param drains real servers of ours that drain, by the ledger
+ * @throws as `look`
  * @see net/netfilter/ipvs/ip_vs_ctl.c ip_vs_info_seq_show
  */
-export function compareTable(text: string, wanted: IpvsRows, drains: Iterable<DrainKey>): TableComparison {
-  const table = parseTable(text);
+export async function compareTable(
+  text: string,
+  wanted: IpvsRows,
+  drains: Iterable<DrainKey>,
+  look: Pick<Look, 'pause'>,
+): Promise<TableComparison> {
+  const table = await parseTable(text, look);
   const draining = drainingServers(drains);
   const ticks = new Ticks();
   let isAsWanted = true;
+  let compared = 0;
   for (const row of wanted.virtualServers.values()) {
+    if (++compared % BETWEEN_PAUSES === 0) await look.pause();
     const header = headerOf(row.identity);
     const blocks = table.get(header) ?? [];
     const isRow = (block: Block) =>
@@ -60,9 +69,11 @@ interface Block {
 
 const SERVER = /^(TCP|UDP|SCTP|FWM) {2}(\S+) (\S+) (ops )? ?(?:persistent (\d+) (\S+))?/;
 const SPACE = 32;
+/** Virtual servers: less than a millisecond. */
+const BETWEEN_PAUSES = 64;
 
 /** By header; firewall marks of both families have the same. */
-function parseTable(text: string): Map<string, Block[]> {
+async function parseTable(text: string, look: Pick<Look, 'pause'>): Promise<Map<string, Block[]>> {
   const table = new Map<string, Block[]>();
   let block: Block | undefined;
   for (let start = 0; start < text.length; ) {
@@ -84,6 +95,7 @@ function parseTable(text: string): Map<string, Block[]> {
         const blocks = table.get(header);
         if (blocks) blocks.push(block);
         else table.set(header, [block]);
+        if (table.size % BETWEEN_PAUSES === 0) await look.pause();
       }
     } else if (block) block.end = end;
     start = end;

@@ -1,5 +1,5 @@
 import type { VirtualServerKey } from '../../model/virtual-server.ts';
-import { type Part, partOf, type RowsChange } from '../dataplane.ts';
+import { type Look, type Part, partOf, type RowsChange } from '../dataplane.ts';
 import type { SocklbKernel } from './kernel.ts';
 import {
   BACKENDS,
@@ -91,12 +91,10 @@ export async function observeSocklbChange(
  * Whether programs and switch are as wanted, and there are as many frontends.
  * @throws as the kernel does, where it can't be asked
  */
-export async function isAsWanted(
-  kernel: SocklbKernel,
-  wanted: SocklbRows,
-  signal: AbortSignal,
-): Promise<boolean> {
+export async function isAsWanted(kernel: SocklbKernel, wanted: SocklbRows, look: Look): Promise<boolean> {
+  const { signal } = look;
   const programs = await kernel.programs(signal);
+  await look.pause();
   const config = await kernel.readAll('lb_cfg', signal);
   const { keys } = await kernel.readAll('lb_svc', signal);
   const none = packElements(SERVICES, []);
@@ -117,9 +115,25 @@ export async function isPartAsWanted(
   context: ObserveContext,
   wanted: SocklbRows,
   part: Part,
+  look: Look,
+): Promise<boolean> {
+  const services = partOf(wanted.services, part);
+  for (let start = 0; start < services.length; start += READ_AT_ONCE) {
+    await look.pause();
+    const group = new Map(services.slice(start, start + READ_AT_ONCE));
+    if (!(await areAsWanted(context, { ...wanted, services: group }, look.signal))) return false;
+  }
+  return true;
+}
+
+/** Frontends between two pauses of a look. */
+const READ_AT_ONCE = 128;
+
+async function areAsWanted(
+  context: ObserveContext,
+  looked: SocklbRows,
   signal: AbortSignal,
 ): Promise<boolean> {
-  const looked = { ...wanted, services: new Map(partOf(wanted.services, part)) };
   const change = { before: looked, wanted: EMPTY_ROWS, isDrainCheck: false };
   const observed = await observeSocklbChange(context, change, signal);
   if (observed === null || planSocklb(observed, looked).make.length > 0) return false;
