@@ -60,10 +60,12 @@ export function rowsOf(
       const use = useOf(name, kind, address, prefixLength, announcingLink);
       const known = foreignLocal.get(address);
       if (!known || ORDER[use] < ORDER[known.use]) foreignLocal.set(address, { link: name, use });
-    } else if (!isKernelMade(address)) {
-      const ours = isDummy && ledger.addresses.has(address) && prefixLength === hostPrefixLength(address);
-      addresses.set(address, { owner: ours ? 'svcplane' : 'foreign', prefixLength, origin: '' });
+      continue;
     }
+    const ours = isDummy && ledger.addresses.has(address) && prefixLength === hostPrefixLength(address);
+    // Asked last, for it takes longer than all else here.
+    if (!ours && isKernelMade(address)) continue;
+    addresses.set(address, { owner: ours ? 'svcplane' : 'foreign', prefixLength, origin: '' });
   }
   const routes = new Map<string, RouteRow>();
   for (const { linkIndex, prefix, source } of dump.routes) {
@@ -99,10 +101,12 @@ function missingFrom(
     if (entry.kind === 'route') return rows.routes.get(entry.prefix)?.owner !== 'svcplane';
     return entry.link !== rows.link.name || rows.link.kind !== 'dummy';
   };
-  const entries: LedgerEntry[] = [
-    ...[...ledger.addresses].map((address) => ({ kind: 'address', address }) as const),
-    ...[...ledger.routes].map((prefix) => ({ kind: 'route', prefix }) as const),
-    ...[...ledger.links].map((link) => ({ kind: 'link', link }) as const),
-  ];
-  return new Map(entries.filter(isMissing).map((entry) => [ledgerKey(entry), entry]));
+  const missing = new Map<LedgerKey, LedgerEntry>();
+  const add = (entry: LedgerEntry) => {
+    if (isMissing(entry)) missing.set(ledgerKey(entry), entry);
+  };
+  for (const address of ledger.addresses) add({ kind: 'address', address });
+  for (const prefix of ledger.routes) add({ kind: 'route', prefix });
+  for (const link of ledger.links) add({ kind: 'link', link });
+  return missing;
 }

@@ -41,14 +41,13 @@ function boundAddresses(
   routed: readonly Cidr[],
   { excludeCIDRs = [] }: AddressesOptions,
 ): Map<IpAddress, AddressRow> {
-  const services = new Map<IpAddress, Set<string>>();
+  const services = new Map<IpAddress, readonly string[]>();
   for (const virtualServer of desired.virtualServers.values()) {
     if (!virtualServer.bindAddress || isRouted(virtualServer, routed)) continue;
     const { address, service } = virtualServer;
     if (excludeCIDRs.some((range) => cidrContains(range, address))) continue;
-    const known = services.get(address);
-    if (known) known.add(service);
-    else services.set(address, new Set([service]));
+    const known = services.get(address) ?? [];
+    if (!known.includes(service)) services.set(address, [...known, service]);
   }
   const rows = new Map<IpAddress, AddressRow>();
   for (const [address, names] of services) {
