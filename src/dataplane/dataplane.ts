@@ -28,12 +28,12 @@ export interface Dataplane<Rows, Op extends Operation> {
   /** The kernel's rows, normalised, each marked ours or foreign. Reads only. */
   observe(signal: AbortSignal): Promise<Rows>;
   /**
-   * A cheap look: whether there is nothing to do for `wanted`, and of others what the last `observe` saw. It answers no
+   * A cheap look: whether there is nothing to do for `desired`, and of others what the last `observe` saw. It answers no
    * where it can't tell, and may miss what nothing but `observe` sees. Without it everything is read and planned.
    */
-  isAsWanted?(wanted: Rows, look: Look): Promise<boolean>;
-  /** A closer look at a part of the wanted rows: whether what `isAsWanted` does not see of them is as wanted, too. */
-  isPartAsWanted?(wanted: Rows, part: Part, look: Look): Promise<boolean>;
+  isAsWanted?(desired: DesiredState, look: Look): Promise<boolean>;
+  /** A closer look at a part of the virtual servers: whether what `isAsWanted` does not see of them is as wanted, too. */
+  isPartAsWanted?(desired: DesiredState, part: Part, look: Look): Promise<boolean>;
   /** Pure; `plan(x, x)` is empty. Foreign rows are seen and never touched. */
   plan(observed: Rows, wanted: Rows): Plan<Op>;
   /** Pure: removes exactly what is ours, at once, and restores what we had changed. */

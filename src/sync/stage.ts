@@ -83,12 +83,7 @@ export function stageOf<Rows, Op extends Operation>(dataplane: Dataplane<Rows, O
       return stageState(dataplane, observed);
     },
     isAsWanted: (desired, look) => isAsWanted(dataplane, desired, foreign, look),
-    isPartAsWanted: async (desired, part, look) => {
-      if (!dataplane.isPartAsWanted) return true;
-      const { rows } = dataplane.project(desired);
-      await look.pause();
-      return dataplane.isPartAsWanted(rows, part, look);
-    },
+    isPartAsWanted: async (...asked) => (await dataplane.isPartAsWanted?.(...asked)) ?? true,
     parse: (ops) => stageOps(dataplane, parsedOps(dataplane, ops)),
   };
 }
@@ -100,9 +95,9 @@ async function isAsWanted<Rows, Op extends Operation>(
   foreign: readonly string[],
   look: Look,
 ): Promise<boolean> {
+  if (dataplane.isAsWanted) return dataplane.isAsWanted(desired, look);
   const { rows } = dataplane.project(desired);
   await look.pause();
-  if (dataplane.isAsWanted) return dataplane.isAsWanted(rows, look);
   const observed = await dataplane.observe(look.signal);
   await look.pause();
   const { make, break: breaking } = dataplane.plan(observed, rows);

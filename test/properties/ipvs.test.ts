@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import type { KernelRequest } from '../../src/dataplane/ipvs/kernel.ts';
 import type { IpvsOp } from '../../src/dataplane/ipvs/ops.ts';
 import { planIpvs, withAvailableScheduler } from '../../src/dataplane/ipvs/plan.ts';
+import { projectIpvs } from '../../src/dataplane/ipvs/project.ts';
 import { reduceIpvs } from '../../src/dataplane/ipvs/reduce.ts';
 import {
   EMPTY_ROWS,
@@ -14,11 +15,13 @@ import {
 import { canonicalText } from '../../src/dataplane/ipvs/text.ts';
 import { holdUnwantedServers, unwantedServers } from '../../src/dataplane/ipvs/unwanted.ts';
 import { EMPTY_LEDGER } from '../../src/dataplane/ledger.ts';
+import type { DesiredState } from '../../src/model/desired-state.ts';
 import { realServerKey } from '../../src/model/virtual-server.ts';
 import { lawCases } from '../dataplane/ipvs/arbitraries.ts';
-import { OPTIONS, real, row } from '../dataplane/ipvs/build.ts';
+import { ALL_OPTIONS, OPTIONS, real, row } from '../dataplane/ipvs/build.ts';
 import { executeOf, worldOf } from '../dataplane/ipvs/world.ts';
 import { LOOK } from '../dataplane/look.ts';
+import { desiredStates } from '../dataplane/nftables/arbitraries.ts';
 import { faulty } from '../fakes/faulty.ts';
 import type { Flow } from '../fakes/flow-kernel.ts';
 import type { FakeIpvsKernel } from '../fakes/ipvs-kernel.ts';
@@ -201,25 +204,27 @@ function withoutConnections(row: VirtualServerRow): VirtualServerRow {
 const never = new AbortController().signal;
 
 /** A kernel in which nothing is left to do, and no conflict; other cases are passed over. */
-async function settled({ observed, wanted }: LawCase<IpvsRows>) {
-  const world = worldOf({ ...observed, unavailableSchedulers: new Set() });
+async function settled({ observed }: LawCase<IpvsRows>, desired: DesiredState) {
+  const wanted = projectIpvs(desired, ALL_OPTIONS).rows;
+  const sysctls = new Map([...(wanted.sysctls ?? [])].map(([name]) => [name, { value: '7', changed: null }]));
+  const world = worldOf({ ...observed, sysctls, unavailableSchedulers: new Set() });
   await world.sync(wanted);
   world.kernel.disconnectAll();
   await world.sync(wanted);
   const dataplane = world.dataplane();
   const { conflicts, make, break: breaking } = dataplane.plan(await dataplane.observe(never), wanted);
   fc.pre(conflicts.length === 0 && make.length + breaking.length === 0);
-  return { dataplane, kernel: world.kernel };
+  return { dataplane, kernel: world.kernel, servers: [...wanted.virtualServers.values()] };
 }
 
 describe('isAsWanted()', () => {
   it('is so once nothing is left to do, and no longer when somebody changes something', () =>
     fc.assert(
-      fc.asyncProperty(lawCases, fc.nat(), async (each, choice) => {
-        const { dataplane, kernel } = await settled(each);
-        expect(await dataplane.isAsWanted?.(each.wanted, LOOK)).toBe(true);
-        meddle(kernel, [...each.wanted.virtualServers.values()], choice);
-        expect(await dataplane.isAsWanted?.(each.wanted, LOOK)).toBe(false);
+      fc.asyncProperty(lawCases, desiredStates, fc.nat(), async (each, desired, choice) => {
+        const { dataplane, kernel, servers } = await settled(each, desired);
+        expect(await dataplane.isAsWanted?.(desired, LOOK)).toBe(true);
+        meddle(kernel, servers, choice);
+        expect(await dataplane.isAsWanted?.(desired, LOOK)).toBe(false);
       }),
     ));
 });
@@ -229,20 +234,18 @@ describe('isPartAsWanted()', () => {
 
   it('sees a threshold that somebody has set, in the one part that has the virtual server', () =>
     fc.assert(
-      fc.asyncProperty(lawCases, fc.nat(), async (each, choice) => {
-        const { dataplane, kernel } = await settled(each);
+      fc.asyncProperty(lawCases, desiredStates, fc.nat(), async (each, desired, choice) => {
+        const { dataplane, kernel, servers } = await settled(each, desired);
         const parts = async () => {
           const seen: (boolean | undefined)[] = [];
           for (let index = 0; index < OF; index++) {
-            seen.push(await dataplane.isPartAsWanted?.(each.wanted, { index, of: OF }, LOOK));
+            seen.push(await dataplane.isPartAsWanted?.(desired, { index, of: OF }, LOOK));
           }
           return seen;
         };
         expect(await parts()).toEqual([true, true, true]);
-        const servers = [...each.wanted.virtualServers.values()].filter(
-          ({ realServers }) => realServers.size > 0,
-        );
-        const server = servers[choice % servers.length];
+        const serving = servers.filter(({ realServers }) => realServers.size > 0);
+        const server = serving[choice % serving.length];
         const [first] = server?.realServers.values() ?? [];
         fc.pre(server !== undefined && first !== undefined);
         const realServer = { ...first.config, upperThreshold: first.config.upperThreshold + 1 };

@@ -1,11 +1,11 @@
-import type { DesiredState } from '../../model/desired-state.ts';
-import type { Dataplane } from '../dataplane.ts';
+import type { VirtualServer } from '../../model/virtual-server.ts';
+import { type Dataplane, partOf } from '../dataplane.ts';
 import type { LedgerAccess } from '../ledger.ts';
 import { applyIpvs, type WriteSysctl, writeSysctlFile } from './apply.ts';
 import type { FlowKernel, IpvsKernel } from './kernel.ts';
 import {
+  areAsWanted,
   isAsWanted,
-  isPartAsWanted,
   observeIpvs,
   type ReadSysctl,
   type ReadTable,
@@ -17,7 +17,7 @@ import type { IpvsOp } from './ops.ts';
 import { NO_STALE_ENTRIES, type StaleEntries } from './ownership.ts';
 import { parseIpvsOp } from './parse-op.ts';
 import { drainingIpvsAddresses, type PlanOptions, planIpvs, teardownIpvs } from './plan.ts';
-import { memoisedFrontends, type ProjectOptions, projectIpvs } from './project.ts';
+import { type ProjectOptions, projectIpvs, wantedServers, wantedSysctls } from './project.ts';
 import { reduceIpvs } from './reduce.ts';
 import { EMPTY_ROWS, foreignVirtualServers, type IpvsRows } from './rows.ts';
 import { servedFrontends } from './served.ts';
@@ -49,22 +49,30 @@ export function createIpvsDataplane(
 ): Dataplane<IpvsRows, IpvsOp> {
   const { kernel, ledger, flows = NO_FLOWS, nowMs } = resources;
   const { readSysctl = readSysctlFile, writeSysctl = writeSysctlFile, readTable = readTableFile } = resources;
-  const rowsOf = memoisedFrontends();
-  const sysctlsOf = (desired: DesiredState): ReadonlySet<string> =>
-    new Set(projectIpvs(desired, options, () => []).rows.sysctls?.keys());
   let stale: StaleEntries = NO_STALE_ENTRIES;
   let foreign: ReadonlySet<string> = new Set();
   return {
     name: 'ipvs',
-    project: (desired) => projectIpvs(desired, options, rowsOf),
+    project: (desired) => projectIpvs(desired, options),
     observe: async (signal) => {
       const observation = await observeIpvs(kernel, ledger, readSysctl, nowMs, signal);
       stale = observation.stale;
       foreign = foreignHeaders(observation.rows);
       return observation.rows;
     },
-    isAsWanted: (wanted, look) => isAsWanted(wanted, foreign, ledger.read(), { readSysctl, readTable }, look),
-    isPartAsWanted: (wanted, part, look) => isPartAsWanted(kernel, wanted, part, look),
+    isAsWanted: (desired, look) => {
+      const wanted = {
+        servers: wantedServers(desired, options),
+        sysctls: wantedSysctls(desired, options),
+        foreign,
+      };
+      return isAsWanted(wanted, ledger.read(), { readSysctl, readTable }, look);
+    },
+    isPartAsWanted: (desired, part, look) => {
+      const virtualServers = new Map(partOf(desired.virtualServers, part));
+      const { rows } = projectIpvs({ ...desired, virtualServers }, options);
+      return areAsWanted(kernel, [...rows.virtualServers.values()], look);
+    },
     plan: (observed, wanted) => planIpvs(observed, wanted, options),
     teardown: teardownIpvs,
     apply: (ops, signal) => {
@@ -82,11 +90,7 @@ export function createIpvsDataplane(
     served: servedFrontends,
     holdUnwanted: holdUnwantedServers,
     scoped: {
-      needs: (server, desired) => {
-        const alone = { ...desired, virtualServers: new Map([[server.key, server]]) };
-        const always = sysctlsOf({ ...desired, virtualServers: new Map() });
-        return [...sysctlsOf(alone)].filter((name) => !always.has(name)).map((name) => `sysctl ${name}`);
-      },
+      needs: (server) => neededSysctls(server, options),
       observe: (change, signal) => {
         // Of a look at everything that no apply has followed: it may be out of date.
         stale = NO_STALE_ENTRIES;
@@ -97,4 +101,11 @@ export function createIpvsDataplane(
       drainingServices: () => drainingServices(ledger.read()),
     },
   };
+}
+
+/** Those that no virtual server would need that is not like this one. */
+function neededSysctls(server: VirtualServer, options: IpvsOptions): readonly string[] {
+  const always = wantedSysctls({ virtualServers: new Map() }, options);
+  const alone = wantedSysctls({ virtualServers: new Map([[server.key, server]]) }, options);
+  return [...alone.keys()].filter((name) => !always.has(name)).map((name) => `sysctl ${name}`);
 }

@@ -1,10 +1,11 @@
 import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { parseVirtualServerKey, virtualServerKey } from '../../model/virtual-server.ts';
-import { type Look, type Part, partOf } from '../dataplane.ts';
+import type { Look } from '../dataplane.ts';
 import { EMPTY_LEDGER, type Ledger, type LedgerAccess } from '../ledger.ts';
 import type { IpvsKernel, KernelState } from './kernel.ts';
 import { joinLedger, type StaleEntries, staleEntries } from './ownership.ts';
+import type { WantedServer } from './project.ts';
 import { equalConfig, equalRealServerConfig, type IpvsRows, type VirtualServerRow } from './rows.ts';
 import { SYSCTL_NAMES } from './sysctls.ts';
 import { compareTable } from './table-text.ts';
@@ -70,62 +71,63 @@ async function missesOurs(kernel: IpvsKernel, state: KernelState, ledger: Ledger
 /** The text of /proc/net/ip_vs; undefined where there is none, or it may not be read. */
 export type ReadTable = () => Promise<string | undefined>;
 
-/**
- * A look at the table as text, and at our sysctls: whether there is nothing to do for `wanted`, once a sync has done it.
- * @param foreign what the table calls the virtual servers of others, when all was looked at
- */
-export async function isAsWanted(
-  wanted: IpvsRows,
-  foreign: ReadonlySet<string>,
-  { drains, staleFlows }: Ledger,
-  { readSysctl, readTable }: { readonly readSysctl: ReadSysctl; readonly readTable: ReadTable },
-  look: Look,
-): Promise<boolean> {
-  const sysctls = [...(wanted.sysctls ?? [])];
-  if (staleFlows.size > 0 || !sysctls.every(([name, { value }]) => readSysctl(name) === value)) return false;
-  const text = await readTable();
-  if (text === undefined) return false;
-  const comparison = await compareTable(text, wanted, drains.keys(), look);
-  return comparison.isAsWanted && foreign.symmetricDifference(new Set(comparison.strangers)).size === 0;
+/** What a look at the table compares it with. */
+export interface WantedTable {
+  readonly servers: Iterable<WantedServer>;
+  readonly sysctls: ReadonlyMap<string, string>;
+  /** What the table calls the virtual servers of others, as of when all was looked at. */
+  readonly foreign: ReadonlySet<string>;
 }
 
 /**
- * A look at a part of the wanted rows by name, for what the table as text does not have: thresholds, tunnels, flags.
- * What drains beside them is not looked at.
- * @throws what the kernel's reads throw
+ * A look at the table as text, and at our sysctls: whether there is nothing to do, once a sync has done it.
+ * @throws as `look`
  */
-export async function isPartAsWanted(
-  kernel: IpvsKernel,
-  wanted: IpvsRows,
-  part: Part,
-  look: Look,
+export async function isAsWanted(
+  { servers, sysctls, foreign }: WantedTable,
+  { drains, staleFlows }: Ledger,
+  { readSysctl, readTable }: { readonly readSysctl: ReadSysctl; readonly readTable: ReadTable },
+  look: Pick<Look, 'pause'>,
 ): Promise<boolean> {
-  const rows = partOf(wanted.virtualServers.values(), part);
-  for (let start = 0; start < rows.length; start += READ_AT_ONCE) {
-    await look.pause();
-    if (!(await areAsWanted(kernel, rows.slice(start, start + READ_AT_ONCE), look.signal))) return false;
-  }
-  return true;
+  const areSet = [...sysctls].every(([name, value]) => readSysctl(name) === value);
+  if (staleFlows.size > 0 || !areSet) return false;
+  const text = await readTable();
+  if (text === undefined) return false;
+  await look.pause();
+  const comparison = await compareTable(text, servers, drains.keys(), look);
+  return comparison.isAsWanted && foreign.symmetricDifference(new Set(comparison.strangers)).size === 0;
 }
 
 /** Virtual servers between two pauses of a look: two requests each. */
 const READ_AT_ONCE = 32;
 
-async function areAsWanted(
+/**
+ * A look at virtual servers by name, for what the table as text does not have: thresholds, tunnels, flags. What drains
+ * beside them is not looked at.
+ * @throws what the kernel's reads throw, and as `look`
+ */
+export async function areAsWanted(
   kernel: IpvsKernel,
   rows: readonly VirtualServerRow[],
-  signal: AbortSignal,
+  look: Look,
 ): Promise<boolean> {
-  const identities = rows.map(({ identity }) => identity);
-  const state = await kernel.read(identities, signal);
-  const { virtualServers } = joinLedger(state, new Map(), EMPTY_LEDGER, 0);
-  return rows.every((row) => {
-    const found = virtualServers.get(row.key);
-    if (!found || !equalConfig(found.config, row.config)) return false;
-    return [...row.realServers].every(([key, { config }]) => {
-      const realServer = found.realServers.get(key);
-      return realServer !== undefined && equalRealServerConfig(realServer.config, config);
-    });
+  for (let start = 0; start < rows.length; start += READ_AT_ONCE) {
+    await look.pause();
+    const some = rows.slice(start, start + READ_AT_ONCE);
+    const identities = some.map(({ identity }) => identity);
+    const state = await kernel.read(identities, look.signal);
+    const { virtualServers } = joinLedger(state, new Map(), EMPTY_LEDGER, 0);
+    if (!some.every((row) => hasWanted(virtualServers.get(row.key), row))) return false;
+  }
+  return true;
+}
+
+/** Whether it is configured as wanted, and has the wanted real servers at least. */
+function hasWanted(found: VirtualServerRow | undefined, { config, realServers }: VirtualServerRow): boolean {
+  if (!found || !equalConfig(found.config, config)) return false;
+  return [...realServers].every(([key, wanted]) => {
+    const realServer = found.realServers.get(key);
+    return realServer !== undefined && equalRealServerConfig(realServer.config, wanted.config);
   });
 }
 

@@ -8,11 +8,19 @@ import {
   type RealServerKey,
   realServerKey,
   type VirtualServer,
+  type VirtualServerIdentity,
   type VirtualServerKey,
   virtualServerKey,
 } from '../../model/virtual-server.ts';
 import type { Projection } from '../dataplane.ts';
-import type { IpvsRows, RealServerRow, SysctlRow, VirtualServerConfig, VirtualServerRow } from './rows.ts';
+import type {
+  IpvsRows,
+  RealServerConfig,
+  RealServerRow,
+  SysctlRow,
+  VirtualServerConfig,
+  VirtualServerRow,
+} from './rows.ts';
 import { IPV6_SYSCTLS, STRICT_ARP_SYSCTLS, SYSCTLS } from './sysctls.ts';
 
 export interface ProjectOptions {
@@ -27,43 +35,23 @@ export interface ProjectOptions {
   readonly strictARP: 'auto' | boolean;
 }
 
-/** The rows of one frontend: its own, and the one for inside clients where it has a mark for them. */
-export type ProjectFrontend = (
-  virtualServer: VirtualServer,
-  mark: number | null,
-) => readonly VirtualServerRow[];
-
-/**
- * The IPVS rows that `desired` means.
- * @param rowsOf give a {@link memoisedFrontends} to keep the rows of unchanged virtual servers identical from one call
- *   to the next
- */
-export function projectIpvs(
-  desired: DesiredState,
-  options: ProjectOptions,
-  rowsOf: ProjectFrontend = projectFrontend,
-): Projection<IpvsRows> {
+/** The IPVS rows that `desired` means. */
+export function projectIpvs(desired: DesiredState, options: ProjectOptions): Projection<IpvsRows> {
   const refused: Rejected[] = [];
   const virtualServers = new Map<VirtualServerKey, VirtualServerRow>();
-  let anyIpv6 = false;
-  let anyAnnounced = false;
   for (const [key, virtualServer] of desired.virtualServers) {
     const reason = refusal(virtualServer, options);
     if (reason !== undefined) {
       refused.push({ subject: `Service ${virtualServer.service}`, reason: `${key}: ${reason}` });
       continue;
     }
-    anyIpv6 ||= familyOf(virtualServer.address) === 'IPv6';
-    anyAnnounced ||= isAnnounced(virtualServer);
-    for (const row of rowsOf(virtualServer, desired.insideMarks.get(key) ?? null)) {
+    for (const server of serversOf(virtualServer, desired.insideMarks.get(key) ?? null)) {
+      const row = rowOf(virtualServer, server);
       virtualServers.set(row.key, row);
     }
   }
-  const strictArp = options.strictARP === 'auto' ? anyAnnounced : options.strictARP;
   const sysctls = new Map<string, SysctlRow>(
-    [...SYSCTLS, ...(anyIpv6 ? IPV6_SYSCTLS : []), ...(strictArp ? STRICT_ARP_SYSCTLS : [])].map(
-      ([name, value]) => [name, { value, changed: null }],
-    ),
+    [...wantedSysctls(desired, options)].map(([name, value]) => [name, { value, changed: null }]),
   );
   return {
     rows: {
@@ -77,37 +65,80 @@ export function projectIpvs(
   };
 }
 
-/** Masquerading, affinity per client address. Inside clients get the scheduler and affinity of all others. */
-export function projectFrontend(
-  virtualServer: VirtualServer,
-  mark: number | null,
-): readonly VirtualServerRow[] {
-  const { key, address, port, protocol, service, servicePort, exposure, insideRealServers } = virtualServer;
-  const { drainTimeoutSeconds } = virtualServer;
-  const row: VirtualServerRow = {
-    key,
+/** Values of sysctls by name with dots. */
+export function wantedSysctls(
+  { virtualServers }: Pick<DesiredState, 'virtualServers'>,
+  options: ProjectOptions,
+): ReadonlyMap<string, string> {
+  let anyIpv6 = false;
+  let anyAnnounced = false;
+  for (const virtualServer of virtualServers.values()) {
+    if (refusal(virtualServer, options) !== undefined) continue;
+    anyIpv6 ||= familyOf(virtualServer.address) === 'IPv6';
+    anyAnnounced ||= isAnnounced(virtualServer);
+  }
+  const strictArp = options.strictARP === 'auto' ? anyAnnounced : options.strictARP;
+  return new Map([...SYSCTLS, ...(anyIpv6 ? IPV6_SYSCTLS : []), ...(strictArp ? STRICT_ARP_SYSCTLS : [])]);
+}
+
+/** What the table is to have of one virtual server; masquerading, without limits. */
+export interface WantedServer {
+  readonly identity: VirtualServerIdentity;
+  readonly config: VirtualServerConfig;
+  /** The same object from look to look while nothing in it changes. */
+  readonly realServers: readonly Pick<RealServerConfig, 'address' | 'port' | 'weight'>[];
+}
+
+/** The virtual servers of the rows that `desired` means: a tenth of their memory, for who only compares. */
+export function* wantedServers(desired: DesiredState, options: ProjectOptions): Generator<WantedServer> {
+  for (const [key, virtualServer] of desired.virtualServers) {
+    if (refusal(virtualServer, options) !== undefined) continue;
+    yield* serversOf(virtualServer, desired.insideMarks.get(key) ?? null);
+  }
+}
+
+interface FrontendServer extends WantedServer {
+  readonly realServers: readonly RealServer[];
+  /** Whose inside clients it serves; null for that of the frontend itself. */
+  readonly insideOf: VirtualServerKey | null;
+}
+
+/**
+ * The virtual servers of one frontend: its own, and the one for inside clients where it has a mark for them. These get the
+ * scheduler and affinity of all others.
+ */
+function serversOf(virtualServer: VirtualServer, mark: number | null): readonly FrontendServer[] {
+  const { key, address, port, protocol, realServers, insideRealServers } = virtualServer;
+  const server: FrontendServer = {
     identity: { kind: 'address', address, port, protocol },
     config: configOf(virtualServer, protocol === 'TCP' && port === FTP_CONTROL),
-    realServers: new Map(virtualServer.realServers.map(projectRealServer)),
-    owner: 'svcplane',
-    origin: { service, servicePort, exposure, frontend: null, drainTimeoutSeconds },
-    reason: virtualServer.origin,
+    realServers,
+    insideOf: null,
   };
-  if (mark === null || insideRealServers === null) return [row];
-  const identity = { kind: 'firewallMark', family: familyOf(address), firewallMark: mark } as const;
-  const inside: VirtualServerRow = {
-    ...row,
+  if (mark === null || insideRealServers === null) return [server];
+  const keepsPorts = insideRealServers.some((realServer) => realServer.port !== port);
+  const inside: FrontendServer = {
+    identity: { kind: 'firewallMark', family: familyOf(address), firewallMark: mark },
+    config: configOf(virtualServer, keepsPorts),
+    realServers: insideRealServers,
+    insideOf: key,
+  };
+  return [server, inside];
+}
+
+function rowOf(
+  { service, servicePort, exposure, drainTimeoutSeconds, origin }: VirtualServer,
+  { identity, config, realServers, insideOf }: FrontendServer,
+): VirtualServerRow {
+  return {
     key: virtualServerKey(identity),
     identity,
-    config: configOf(
-      virtualServer,
-      insideRealServers.some((realServer) => realServer.port !== port),
-    ),
-    realServers: new Map(insideRealServers.map(projectRealServer)),
-    origin: { service, servicePort, exposure, frontend: key, drainTimeoutSeconds },
-    reason: `${virtualServer.origin}, inside clients of ${key}`,
+    config,
+    realServers: new Map(realServers.map(projectRealServer)),
+    owner: 'svcplane',
+    origin: { service, servicePort, exposure, frontend: insideOf, drainTimeoutSeconds },
+    reason: insideOf === null ? origin : `${origin}, inside clients of ${insideOf}`,
   };
-  return [row, inside];
 }
 
 /** A persistent virtual server of this TCP port takes the address's data connections too: most of its ports. */
@@ -129,22 +160,6 @@ function configOf(
     persistenceTimeoutSeconds: isHashed ? null : persistenceTimeoutSeconds,
     netmask: null,
     persistenceEngine: null,
-  };
-}
-
-/** A {@link projectFrontend} that gives the same objects again for the same virtual server with the same mark. */
-export function memoisedFrontends(): ProjectFrontend {
-  // Unchanged virtual servers are the same objects from sync to sync.
-  const projected = new WeakMap<
-    VirtualServer,
-    { readonly mark: number | null; readonly rows: readonly VirtualServerRow[] }
-  >();
-  return (virtualServer, mark) => {
-    const known = projected.get(virtualServer);
-    if (known?.mark === mark) return known.rows;
-    const rows = projectFrontend(virtualServer, mark);
-    projected.set(virtualServer, { mark, rows });
-    return rows;
   };
 }
 

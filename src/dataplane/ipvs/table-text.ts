@@ -3,7 +3,8 @@ import { parseVirtualServerKey, type VirtualServerIdentity } from '../../model/v
 import type { Look } from '../dataplane.ts';
 import type { DrainKey } from '../ledger.ts';
 import { LinesDigest } from './lines-digest.ts';
-import type { IpvsRows, VirtualServerRow } from './rows.ts';
+import type { WantedServer } from './project.ts';
+import type { IpvsRows } from './rows.ts';
 
 /** What `/proc/net/ip_vs` shows beside the wanted rows. */
 export interface TableComparison {
@@ -23,7 +24,7 @@ export interface TableComparison {
  */
 export async function compareTable(
   text: string,
-  wanted: IpvsRows,
+  wanted: Iterable<WantedServer>,
   drains: Iterable<DrainKey>,
   look: Pick<Look, 'pause'>,
 ): Promise<TableComparison> {
@@ -32,13 +33,13 @@ export async function compareTable(
   const ticks = new Ticks();
   let isAsWanted = true;
   let compared = 0;
-  for (const row of wanted.virtualServers.values()) {
+  for (const server of wanted) {
     if (++compared % BETWEEN_PAUSES === 0) await look.pause();
-    const header = headerOf(row.identity);
+    const header = headerOf(server.identity);
     const blocks = table.get(header) ?? [];
-    const isRow = (block: Block) =>
-      isAsConfig(block, row, ticks) && hasRealServers(text, block, row, draining.get(header));
-    const index = blocks.findIndex(isRow);
+    const isServer = (block: Block) =>
+      isAsConfig(block, server, ticks) && hasRealServers(text, block, server, draining.get(header));
+    const index = blocks.findIndex(isServer);
     if (index < 0) isAsWanted = false;
     else if (blocks.length === 1) table.delete(header);
     // The marks of both families have one header.
@@ -120,7 +121,7 @@ const HZ = [100, 250, 300, 1000, 24, 48, 128, 256, 512, 1024, 1200];
 
 const SINGLE_ADDRESS = { IPv4: 'FFFFFFFF', IPv6: '80000000' } as const;
 
-function isAsConfig(block: Block, { identity, config }: VirtualServerRow, ticks: Ticks): boolean {
+function isAsConfig(block: Block, { identity, config }: WantedServer, ticks: Ticks): boolean {
   const { scheduler, flags, persistenceTimeoutSeconds, netmask, persistenceEngine } = config;
   // Not to be told from this text: a whole look does.
   if (flags !== 0 || netmask !== null || persistenceEngine !== null) return false;
@@ -133,45 +134,41 @@ function isAsConfig(block: Block, { identity, config }: VirtualServerRow, ticks:
 function hasRealServers(
   text: string,
   { start, end }: Block,
-  row: VirtualServerRow,
+  { realServers }: WantedServer,
   draining: ReadonlySet<string> | undefined,
 ): boolean {
-  const wanted = wantedDigest(row);
-  if (!wanted) return false;
   const found = new LinesDigest();
   for (let line = start; line < end; line = text.indexOf('\n', line) + 1) {
-    if (!draining || !isDrainingOnly(text.slice(line, end), row, draining)) found.add(text, line);
+    if (!draining || !isDrainingOnly(text.slice(line, end), realServers, draining)) found.add(text, line);
   }
-  return found.equals(wanted);
+  return found.equals(digestOf(realServers));
 }
 
 const REAL_SERVER = /^ {2}-> (\S+) +(\S+) +(-?\d+)/;
 
-function isDrainingOnly(line: string, row: VirtualServerRow, draining: ReadonlySet<string>): boolean {
+function isDrainingOnly(
+  line: string,
+  wanted: WantedServer['realServers'],
+  draining: ReadonlySet<string>,
+): boolean {
   const [, endpoint, forwarding, weight] = REAL_SERVER.exec(line) ?? [];
   const realServer = `${endpoint} ${forwarding} ${weight}`;
-  return draining.has(realServer) && !realServersOf(row).includes(realServer);
+  return draining.has(realServer) && !realServerTexts(wanted).includes(realServer);
 }
 
 /** As the table writes them. */
-function realServersOf({ realServers }: VirtualServerRow): readonly string[] {
-  return Array.from(
-    realServers.values(),
-    ({ config: { address, port, weight } }) => `${endpointText(address, port)} Masq ${weight}`,
-  );
+function realServerTexts(realServers: WantedServer['realServers']): readonly string[] {
+  return realServers.map(({ address, port, weight }) => `${endpointText(address, port)} Masq ${weight}`);
 }
 
-/** Rows keep their identity while nothing in them changes. */
-const digests = new WeakMap<VirtualServerRow, LinesDigest>();
+const digests = new WeakMap<WantedServer['realServers'], LinesDigest>();
 
-/** @returns undefined where the text can't tell whether all is as wanted */
-function wantedDigest(row: VirtualServerRow): LinesDigest | undefined {
-  const known = digests.get(row);
+function digestOf(realServers: WantedServer['realServers']): LinesDigest {
+  const known = digests.get(realServers);
   if (known) return known;
-  for (const { config } of row.realServers.values()) if (config.forwarding !== 'masquerade') return undefined;
   const digest = new LinesDigest();
-  for (const realServer of realServersOf(row)) digest.add(`  -> ${realServer} `, 0);
-  digests.set(row, digest);
+  for (const realServer of realServerTexts(realServers)) digest.add(`  -> ${realServer} `, 0);
+  digests.set(realServers, digest);
   return digest;
 }
 

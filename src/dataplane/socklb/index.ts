@@ -1,3 +1,4 @@
+import type { DesiredState } from '../../model/desired-state.ts';
 import type { Dataplane } from '../dataplane.ts';
 import { applySocklb, pause } from './apply.ts';
 import { holdUnwantedSockets } from './hold.ts';
@@ -37,12 +38,14 @@ export function createSocklbDataplane(
   const endsSockets = kernel.ending.outcome !== 'unsupported';
   const apply = (ops: readonly SocklbOp[], signal: AbortSignal) =>
     applySocklb(ops, kernel, (op) => memory.acknowledge(op, nowMs()), signal);
+  const project = (desired: DesiredState) =>
+    projectSocklb(desired, { ...options, ending: kernel.ending }, frontendOf);
   return {
     name: 'socklb',
-    project: (desired) => projectSocklb(desired, { ...options, ending: kernel.ending }, frontendOf),
+    project,
     observe: (signal) => observeSocklb(context, signal),
-    isAsWanted: (wanted, look) => isAsWanted(kernel, wanted, look),
-    isPartAsWanted: (wanted, part, look) => isPartAsWanted(context, wanted, part, look),
+    isAsWanted: (desired, look) => isAsWanted(kernel, project(desired).rows, look),
+    isPartAsWanted: (desired, part, look) => isPartAsWanted(context, project(desired).rows, part, look),
     plan: (observed, wanted) => planSocklb(observed, wanted, endsSockets),
     teardown: teardownSocklb,
     apply,

@@ -93,6 +93,7 @@ export async function observeSocklbChange(
  */
 export async function isAsWanted(kernel: SocklbKernel, wanted: SocklbRows, look: Look): Promise<boolean> {
   const { signal } = look;
+  await look.pause();
   const programs = await kernel.programs(signal);
   await look.pause();
   const config = await kernel.readAll('lb_cfg', signal);

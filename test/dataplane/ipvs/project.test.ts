@@ -1,11 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { createIpvsDataplane } from '../../../src/dataplane/ipvs/index.ts';
-import { projectIpvs } from '../../../src/dataplane/ipvs/project.ts';
+import { projectIpvs, wantedServers } from '../../../src/dataplane/ipvs/project.ts';
 import { canonicalText } from '../../../src/dataplane/ipvs/text.ts';
 import { parseCidr } from '../../../src/model/cidr.ts';
-import type { VirtualServer } from '../../../src/model/virtual-server.ts';
-import { FakeIpvsKernel } from '../../fakes/ipvs-kernel.ts';
-import { MemoryLedger } from '../../fakes/ledger.ts';
+import { realServerKey, type VirtualServer } from '../../../src/model/virtual-server.ts';
 import { ALL_OPTIONS, desiredState, endpointOf, scheduler, virtualServer } from './build.ts';
 
 const V4 = virtualServer('TCP 10.96.0.50:80', {
@@ -138,17 +135,28 @@ describe('projectIpvs()', () => {
     ]);
   });
 
-  it('gives an unchanged virtual server the same row again', () => {
-    const resources = { kernel: new FakeIpvsKernel(), ledger: new MemoryLedger(), nowMs: () => 0 };
-    const { project } = createIpvsDataplane(resources, ALL_OPTIONS);
-    const [first, second] = [project(desiredState([V4])), project(desiredState([V4, V6]))];
-    expect(second.rows.virtualServers.get(V4.key)).toBe(first.rows.virtualServers.get(V4.key));
+  it('moves inside clients to another virtual server with their mark', () => {
     const marked = (mark: number) => [
-      ...project(desiredState([LOCAL], { [LOCAL.key]: mark })).rows.virtualServers.values(),
+      ...projectIpvs(desiredState([LOCAL], { [LOCAL.key]: mark }), ALL_OPTIONS).rows.virtualServers.values(),
     ];
     const [frontend, inside] = marked(0x53000007);
-    expect(marked(0x53000007)[1]).toBe(inside);
     expect(inside?.origin?.frontend).toBe(frontend?.key);
     expect(marked(0x53000008).map(({ key }) => key)).toEqual([LOCAL.key, 'FWM4 1392508936']);
+  });
+});
+
+describe('wantedServers()', () => {
+  it('are those of the rows, with the same lists of real servers each time', () => {
+    const desired = desiredState([V4, V6, LOCAL], { [LOCAL.key]: 0x53000007 });
+    const options = { ...ALL_OPTIONS, ipv6: false };
+    const servers = [...wantedServers(desired, options)];
+    const rows = [...projectIpvs(desired, options).rows.virtualServers.values()];
+    expect(servers.map(({ identity, config }) => ({ identity, config }))).toEqual(
+      rows.map(({ identity, config }) => ({ identity, config })),
+    );
+    for (const [i, { realServers }] of [...wantedServers(desired, options)].entries()) {
+      expect(realServers).toBe(servers[i]?.realServers);
+      expect(realServers.map(realServerKey)).toEqual([...(rows[i]?.realServers.keys() ?? [])]);
+    }
   });
 });

@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest';
+import type { WantedServer } from '../../../src/dataplane/ipvs/project.ts';
 import { compareTable } from '../../../src/dataplane/ipvs/table-text.ts';
 import type { DrainKey } from '../../../src/dataplane/ledger.ts';
 import { LOOK } from '../look.ts';
-import { real, row, rows, scheduler } from './build.ts';
+import { real, row, scheduler } from './build.ts';
 
 /** As Linux 7.2 shows what `ipvsadm -R` has made. */
 const TABLE = `IP Virtual Server version 1.2.1 (size=256)
@@ -42,7 +43,11 @@ const WANTED = [
 const FOREIGN = 'UDP C0000208:0035';
 
 function compare(wanted: typeof WANTED, drains: readonly DrainKey[] = [], table = TABLE) {
-  return compareTable(table, rows(wanted), drains, LOOK);
+  return compareTable(table, wanted.map(serverOf), drains, LOOK);
+}
+
+function serverOf({ identity, config, realServers }: (typeof WANTED)[number]): WantedServer {
+  return { identity, config, realServers: [...realServers.values()].map((realServer) => realServer.config) };
 }
 
 function without(key: string, replacement: readonly (typeof WANTED)[number][] = []) {
@@ -104,7 +109,7 @@ describe('compareTable()', () => {
   it('gives up where the look does, however long the table', async () => {
     const many = Array.from({ length: 1000 }, (_, i) => row(`TCP 10.97.${i >> 8}.${i & 255}:80`));
     const given = { pause: () => Promise.reject(new Error('given up')) };
-    await expect(compareTable('', rows(many), [], given)).rejects.toThrow('given up');
+    await expect(compareTable('', many.map(serverOf), [], given)).rejects.toThrow('given up');
   });
 
   it('lets real servers drain', async () => {
