@@ -62,12 +62,13 @@ export class CompactIpvsKernel implements IpvsKernel {
   }
 
   /** As `/proc/net/ip_vs` shows it; others come to their turn meanwhile, as while the kernel writes it. */
-  async text(): Promise<string> {
+  async text(signal: AbortSignal): Promise<string | undefined> {
     const services = [...this.#services.values()];
     let text = TITLE;
     for (let i = 0; i < services.length; i += SLICE) {
       text += serverText(stateOf(services.slice(i, i + SLICE)).virtualServers);
       await setImmediate();
+      if (signal.aborted) return undefined;
     }
     return text;
   }

@@ -61,7 +61,7 @@ async function openNode(config: Config): Promise<NodeAccess> {
     nowMs: Date.now,
     readSysctl: sysctls.read,
     writeSysctl: sysctls.write,
-    readTable: () => kernel.text(),
+    readTable: (signal) => kernel.text(signal),
   });
   return {
     stages: dataplanes.stages,

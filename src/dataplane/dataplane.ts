@@ -65,9 +65,10 @@ export interface Dataplane<Rows, Op extends Operation> {
 /** How long a look may take. */
 export interface Look {
   readonly signal: AbortSignal;
+  /** Aborted when the look is not to go on: for what may be broken off anywhere, unlike a dialogue with the kernel. */
+  readonly givenUp: AbortSignal;
   /**
-   * Lets others come to their turn, if that is due. To be awaited every few milliseconds, and not while the kernel is
-   * being asked something.
+   * Lets others come to their turn, if that is due. To be awaited every few milliseconds.
    * @throws where the look is not to go on
    */
   pause(): Promise<void>;

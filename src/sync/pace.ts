@@ -20,11 +20,13 @@ export function pacedLook(signal: AbortSignal, asked: AbortSignal | null): Look 
   let sinceMs = performance.now();
   return {
     signal,
+    givenUp: asked ? AbortSignal.any([signal, asked]) : signal,
     pause: async () => {
-      if (performance.now() - sinceMs < SLICE_MS) return;
-      // What came meanwhile is heard of before this goes on.
-      await new Promise((resolve) => setImmediate(resolve));
-      sinceMs = performance.now();
+      if (performance.now() - sinceMs >= SLICE_MS) {
+        // What came meanwhile is heard of before this goes on.
+        await new Promise((resolve) => setImmediate(resolve));
+        sinceMs = performance.now();
+      }
       signal.throwIfAborted();
       if (asked?.aborted) throw new GivenWay();
     },

@@ -1,4 +1,6 @@
 import type { Look } from '../../src/dataplane/dataplane.ts';
 
+const { signal } = new AbortController();
+
 /** One that nobody waits for. */
-export const LOOK: Look = { signal: new AbortController().signal, pause: async () => undefined };
+export const LOOK: Look = { signal, givenUp: signal, pause: async () => undefined };

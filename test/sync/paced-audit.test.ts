@@ -65,6 +65,21 @@ describe('PacedAudit.next()', () => {
     expect(bench.steps).toEqual([0, 0, 0, 0, 0, 0, 1]);
   });
 
+  it('says to what may be broken off anywhere that it gives way', async () => {
+    const asked = new AbortController();
+    const seen: boolean[] = [];
+    const looking = async (_: number, look: Look): Promise<Seen> => {
+      seen.push(look.givenUp.aborted);
+      asked.abort();
+      seen.push(look.givenUp.aborted, look.signal.aborted);
+      await look.pause();
+      return 'allAsLeft';
+    };
+    const audit = new PacedAudit();
+    expect(await audit.next(looking, signal, asked.signal)).toBe('asLeft');
+    expect(seen).toEqual([false, true, false]);
+  });
+
   it('ends at once when all is to end, and tells of what has failed', async () => {
     const bench = new Bench();
     const over = AbortSignal.abort(new Error('over'));

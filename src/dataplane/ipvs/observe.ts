@@ -68,8 +68,8 @@ async function missesOurs(kernel: IpvsKernel, state: KernelState, ledger: Ledger
   return false;
 }
 
-/** The text of /proc/net/ip_vs; undefined where there is none, or it may not be read. */
-export type ReadTable = () => Promise<string | undefined>;
+/** The text of /proc/net/ip_vs; undefined where there is none, it may not be read, or the signal is aborted meanwhile. */
+export type ReadTable = (signal: AbortSignal) => Promise<string | undefined>;
 
 /** What a look at the table compares it with. */
 export interface WantedTable {
@@ -87,13 +87,13 @@ export async function isAsWanted(
   { servers, sysctls, foreign }: WantedTable,
   { drains, staleFlows }: Ledger,
   { readSysctl, readTable }: { readonly readSysctl: ReadSysctl; readonly readTable: ReadTable },
-  look: Pick<Look, 'pause'>,
+  look: Omit<Look, 'signal'>,
 ): Promise<boolean> {
   const areSet = [...sysctls].every(([name, value]) => readSysctl(name) === value);
   if (staleFlows.size > 0 || !areSet) return false;
-  const text = await readTable();
-  if (text === undefined) return false;
+  const text = await readTable(look.givenUp);
   await look.pause();
+  if (text === undefined) return false;
   const comparison = await compareTable(text, servers, drains.keys(), look);
   return comparison.isAsWanted && foreign.symmetricDifference(new Set(comparison.strangers)).size === 0;
 }
@@ -132,9 +132,9 @@ function hasWanted(found: VirtualServerRow | undefined, { config, realServers }:
 }
 
 /** {@link ReadTable} of this network namespace. */
-export async function readTableFile(): ReturnType<ReadTable> {
+export async function readTableFile(signal: AbortSignal): ReturnType<ReadTable> {
   try {
-    return await readFile('/proc/net/ip_vs', 'utf8');
+    return await readFile('/proc/net/ip_vs', { encoding: 'utf8', signal });
   } catch {
     return undefined;
   }
