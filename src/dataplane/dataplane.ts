@@ -25,6 +25,8 @@ export interface Dataplane<Rows, Op extends Operation> {
   readonly isGate?: boolean;
   /** Pure: the rows that `desired` means here, and what this dataplane refuses, with reasons. */
   project(desired: DesiredState): Projection<Rows>;
+  /** The same in pieces, where it takes long. */
+  projecting?(desired: DesiredState): Pieces<Projection<Rows>>;
   /** The kernel's rows, normalised, each marked ours or foreign. Reads only. */
   observe(signal: AbortSignal): Promise<Rows>;
   /**
@@ -72,6 +74,29 @@ export interface Look {
    * @throws where the look is not to go on
    */
   pause(): Promise<void>;
+}
+
+/** A computation that can rest wherever it yields. */
+export type Pieces<Result> = Generator<undefined, Result, undefined>;
+
+/** Without a rest. */
+export function atOnce<Result>(pieces: Pieces<Result>): Result {
+  for (;;) {
+    const { done, value } = pieces.next();
+    if (done) return value;
+  }
+}
+
+/** Each is far less than a millisecond. */
+const PIECES_BETWEEN_PAUSES = 64;
+
+/** As a look permits. @throws as the look */
+export async function inPieces<Result>(pieces: Pieces<Result>, look: Pick<Look, 'pause'>): Promise<Result> {
+  for (let count = 1; ; count++) {
+    const { done, value } = pieces.next();
+    if (done) return value;
+    if (count % PIECES_BETWEEN_PAUSES === 0) await look.pause();
+  }
 }
 
 /** One of `of` parts of about the same size, by number from 0; together they are all. */

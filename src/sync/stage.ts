@@ -1,14 +1,15 @@
-import type {
-  ApplyReport,
-  Dataplane,
-  DataplaneName,
-  Look,
-  Operation,
-  Part,
-  Plan,
-  Projection,
-  Served,
-  Unwanted,
+import {
+  type ApplyReport,
+  type Dataplane,
+  type DataplaneName,
+  inPieces,
+  type Look,
+  type Operation,
+  type Part,
+  type Plan,
+  type Projection,
+  type Served,
+  type Unwanted,
 } from '../dataplane/dataplane.ts';
 import type { IpAddress } from '../model/address.ts';
 import type { DesiredState } from '../model/desired-state.ts';
@@ -96,7 +97,9 @@ async function isAsWanted<Rows, Op extends Operation>(
   look: Look,
 ): Promise<boolean> {
   if (dataplane.isAsWanted) return dataplane.isAsWanted(desired, look);
-  const { rows } = dataplane.project(desired);
+  const { rows } = await (dataplane.projecting
+    ? inPieces(dataplane.projecting(desired), look)
+    : dataplane.project(desired));
   await look.pause();
   const observed = await dataplane.observe(look.signal);
   await look.pause();

@@ -5,7 +5,7 @@ import type { LinkKernel } from './kernel.ts';
 import { observe } from './observe.ts';
 import { type AddressOp, parseOp } from './ops.ts';
 import { holdUnwantedAddresses, plan, retainAddresses, teardown } from './plan.ts';
-import { type AddressesOptions, project } from './project.ts';
+import { type AddressesOptions, project, projecting } from './project.ts';
 import { reduce } from './reduce.ts';
 import { type AddressRows, canonical, emptyRows, foreign } from './rows.ts';
 import { believedRows, foreignRows, withoutOurs } from './scoped.ts';
@@ -20,6 +20,7 @@ export function addressesDataplane(
   return {
     name: 'addresses',
     project: (desired) => project(desired, options),
+    projecting: (desired) => projecting(desired, options),
     observe: async (signal) => {
       const rows = await observe(kernel, ledger.read(), options.interface, signal, options.announcingLink);
       others = foreignRows(rows);

@@ -3,7 +3,7 @@ import { type Cidr, cidrContains, formatCidr, hostPrefixLength } from '../../mod
 import type { DesiredState } from '../../model/desired-state.ts';
 import { compareText, type Rejected } from '../../model/rejected.ts';
 import type { VirtualServer } from '../../model/virtual-server.ts';
-import type { Projection } from '../dataplane.ts';
+import { atOnce, type Pieces, type Projection } from '../dataplane.ts';
 import { type AddressRow, type AddressRows, emptyRows, type RouteRow } from './rows.ts';
 
 export interface AddressesOptions {
@@ -19,8 +19,17 @@ export interface AddressesOptions {
 
 /** The addresses and routes that make `desired` local on this node. */
 export function project(desired: DesiredState, options: AddressesOptions): Projection<AddressRows> {
+  return atOnce(projecting(desired, options));
+}
+
+/** {@link project} in pieces. */
+export function* projecting(
+  desired: DesiredState,
+  options: AddressesOptions,
+): Pieces<Projection<AddressRows>> {
   const routing = options.clusterIPs === 'route' ? routableRanges(desired) : { ranges: [], refused: [] };
-  const addresses = new Map([...anchor(routing.ranges), ...boundAddresses(desired, routing.ranges, options)]);
+  const bound = yield* boundAddresses(desired, routing.ranges, options);
+  const addresses = new Map([...anchor(routing.ranges), ...bound]);
   const routes = new Map(
     routing.ranges.map((range): [string, RouteRow] => [
       formatCidr(range),
@@ -36,13 +45,14 @@ export function project(desired: DesiredState, options: AddressesOptions): Proje
 }
 
 /** A frontend whose address we make local, by an address of its own unless a route covers it. */
-function boundAddresses(
+function* boundAddresses(
   desired: DesiredState,
   routed: readonly Cidr[],
   { excludeCIDRs = [] }: AddressesOptions,
-): Map<IpAddress, AddressRow> {
+): Pieces<Map<IpAddress, AddressRow>> {
   const services = new Map<IpAddress, readonly string[]>();
   for (const virtualServer of desired.virtualServers.values()) {
+    yield;
     if (!virtualServer.bindAddress || isRouted(virtualServer, routed)) continue;
     const { address, service } = virtualServer;
     if (excludeCIDRs.some((range) => cidrContains(range, address))) continue;
@@ -51,6 +61,7 @@ function boundAddresses(
   }
   const rows = new Map<IpAddress, AddressRow>();
   for (const [address, names] of services) {
+    yield;
     const origin = [...names]
       .sort(compareText)
       .map((name) => `Service ${name}`)

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { parseVirtualServerKey, virtualServerKey } from '../../model/virtual-server.ts';
-import type { Look } from '../dataplane.ts';
+import { inPieces, type Look } from '../dataplane.ts';
 import { EMPTY_LEDGER, type Ledger, type LedgerAccess } from '../ledger.ts';
 import type { IpvsKernel, KernelState } from './kernel.ts';
 import { joinLedger, type StaleEntries, staleEntries } from './ownership.ts';
@@ -94,7 +94,7 @@ export async function isAsWanted(
   const text = await readTable(look.givenUp);
   await look.pause();
   if (text === undefined) return false;
-  const comparison = await compareTable(text, servers, drains.keys(), look);
+  const comparison = await inPieces(compareTable(text, servers, drains.keys()), look);
   return comparison.isAsWanted && foreign.symmetricDifference(new Set(comparison.strangers)).size === 0;
 }
 

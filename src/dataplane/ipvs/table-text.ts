@@ -1,6 +1,6 @@
 import { addressBytes, familyOf, type IpAddress, ipv4Number } from '../../model/address.ts';
 import { parseVirtualServerKey, type VirtualServerIdentity } from '../../model/virtual-server.ts';
-import type { Look } from '../dataplane.ts';
+import type { Pieces } from '../dataplane.ts';
 import type { DrainKey } from '../ledger.ts';
 import { LinesDigest } from './lines-digest.ts';
 import type { WantedServer } from './project.ts';
@@ -19,22 +19,19 @@ export interface TableComparison {
  * netlink takes a request for each virtual server. The text has no thresholds, tunnels, persistence engines and
  * scheduler flags, none of which we set: who changes those alone is not seen here.
  * @param drains real servers of ours that drain, by the ledger
- * @throws as `look`
  * @see net/netfilter/ipvs/ip_vs_ctl.c ip_vs_info_seq_show
  */
-export async function compareTable(
+export function* compareTable(
   text: string,
   wanted: Iterable<WantedServer>,
   drains: Iterable<DrainKey>,
-  look: Pick<Look, 'pause'>,
-): Promise<TableComparison> {
-  const table = await parseTable(text, look);
+): Pieces<TableComparison> {
+  const table = yield* parseTable(text);
   const draining = drainingServers(drains);
   const ticks = new Ticks();
   let isAsWanted = true;
-  let compared = 0;
   for (const server of wanted) {
-    if (++compared % BETWEEN_PAUSES === 0) await look.pause();
+    yield;
     const header = headerOf(server.identity);
     const blocks = table.get(header) ?? [];
     const isServer = (block: Block) =>
@@ -70,11 +67,9 @@ interface Block {
 
 const SERVER = /^(TCP|UDP|SCTP|FWM) {2}(\S+) (\S+) (ops )? ?(?:persistent (\d+) (\S+))?/;
 const SPACE = 32;
-/** Virtual servers: less than a millisecond. */
-const BETWEEN_PAUSES = 64;
 
 /** By header; firewall marks of both families have the same. */
-async function parseTable(text: string, look: Pick<Look, 'pause'>): Promise<Map<string, Block[]>> {
+function* parseTable(text: string): Pieces<Map<string, Block[]>> {
   const table = new Map<string, Block[]>();
   let block: Block | undefined;
   for (let start = 0; start < text.length; ) {
@@ -96,7 +91,7 @@ async function parseTable(text: string, look: Pick<Look, 'pause'>): Promise<Map<
         const blocks = table.get(header);
         if (blocks) blocks.push(block);
         else table.set(header, [block]);
-        if (table.size % BETWEEN_PAUSES === 0) await look.pause();
+        yield;
       }
     } else if (block) block.end = end;
     start = end;

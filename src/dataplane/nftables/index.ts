@@ -6,7 +6,7 @@ import { observeNftables } from './observe.ts';
 import type { NftablesOp } from './ops.ts';
 import { parseNftablesOp } from './parse-op.ts';
 import { planNftables, teardownNftables } from './plan.ts';
-import { detectionOf, isServed, type NftablesOptions, project } from './project.ts';
+import { detectionOf, isServed, type NftablesOptions, project, projecting } from './project.ts';
 import { reduceNftables } from './reduce.ts';
 import { holdUnwantedElements, retainNftablesAddresses } from './retain.ts';
 import { canonical, type NftablesRows } from './rows.ts';
@@ -30,6 +30,7 @@ export function createNftablesDataplane(
     name: 'nftables',
     isGate: true,
     project: (desired) => project(desired, options),
+    projecting: (desired) => projecting(desired, options),
     observe: (signal) => observeNftables(kernel, options.table, signal),
     plan: (observed, wanted) => planNftables(observed, wanted),
     teardown: (observed) => teardownNftables(observed),

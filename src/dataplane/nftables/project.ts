@@ -3,7 +3,7 @@ import { type Cidr, cidrContains, hostRange } from '../../model/cidr.ts';
 import type { DesiredState, PodRanges } from '../../model/desired-state.ts';
 import type { Rejected } from '../../model/rejected.ts';
 import type { RealServer, VirtualServer } from '../../model/virtual-server.ts';
-import type { Projection } from '../dataplane.ts';
+import { atOnce, type Pieces, type Projection } from '../dataplane.ts';
 import { rangeText } from './keys.ts';
 import type { ElementRow, NftablesRows, RuleRow, SetRow } from './rows.ts';
 import { isLinkPattern, type PodDetection, type RulesetOptions } from './rules.ts';
@@ -25,6 +25,14 @@ export interface NftablesOptions
 
 /** The table that `desired` means; none where nothing is served. */
 export function project(desired: DesiredState, options: NftablesOptions): Projection<NftablesRows> {
+  return atOnce(projecting(desired, options));
+}
+
+/** {@link project} in pieces. */
+export function* projecting(
+  desired: DesiredState,
+  options: NftablesOptions,
+): Pieces<Projection<NftablesRows>> {
   const sets = new ElementSets();
   const ranges = closableRanges(desired, options.excludeCIDRs);
   addRanges(sets, ranges, desired.podRanges);
@@ -32,8 +40,11 @@ export function project(desired: DesiredState, options: NftablesOptions): Projec
     sets.add('keep-source', range.family, rangeText(range), 'keepSourceCIDRs');
   }
   const served = [...desired.virtualServers.values()].filter((server) => isServed(server, options));
-  for (const virtualServer of served) addFrontend(sets, virtualServer, desired);
-  addAddresses(sets, served, ranges);
+  for (const virtualServer of served) {
+    yield;
+    addFrontend(sets, virtualServer, desired);
+  }
+  yield* addAddresses(sets, served, ranges);
   const detection = detectionOf(options.detectLocal);
   const knownPods = (['IPv4', 'IPv6'] as const).filter(
     (family) => detection.by === 'sources' && sets.has(detection.of, family),
@@ -123,13 +134,14 @@ function closableRanges(
 }
 
 /** The addresses that are local for Services alone. One that is a ClusterIP, too, counts as that. */
-function addAddresses(
+function* addAddresses(
   sets: ElementSets,
   served: readonly VirtualServer[],
   serviceCIDRs: readonly Cidr[],
-): void {
+): Pieces<void> {
   const clusterIPs = new Set<IpAddress>();
   for (const { address, exposure, bindAddress, origin } of served) {
+    yield;
     if (exposure !== 'ClusterIP' || !bindAddress) continue;
     clusterIPs.add(address);
     const inRange = serviceCIDRs.some((range) => cidrContains(range, address));
