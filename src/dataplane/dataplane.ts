@@ -99,6 +99,20 @@ export async function inPieces<Result>(pieces: Pieces<Result>, look: Pick<Look, 
   }
 }
 
+/** Whether `areSo` holds of all things, asked of `size` of them between two pauses. @throws as `areSo` and the look */
+export async function allInGroups<Thing>(
+  things: readonly Thing[],
+  size: number,
+  look: Pick<Look, 'pause'>,
+  areSo: (group: readonly Thing[]) => Promise<boolean>,
+): Promise<boolean> {
+  for (let start = 0; start < things.length; start += size) {
+    await look.pause();
+    if (!(await areSo(things.slice(start, start + size)))) return false;
+  }
+  return true;
+}
+
 /** One of `of` parts of about the same size, by number from 0; together they are all. */
 export interface Part {
   readonly index: number;

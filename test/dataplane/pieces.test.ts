@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { atOnce, inPieces, type Pieces } from '../../src/dataplane/dataplane.ts';
+import { LOOK } from './look.ts';
 
 function* counting(to: number): Pieces<number> {
   let count = 0;
@@ -9,9 +10,8 @@ function* counting(to: number): Pieces<number> {
 
 describe('Pieces', () => {
   it('come to the same at once and in pieces', async () => {
-    const look = { pause: async () => undefined };
-    expect([atOnce(counting(1000)), await inPieces(counting(1000), look)]).toEqual([1000, 1000]);
-    expect([atOnce(counting(0)), await inPieces(counting(0), look)]).toEqual([0, 0]);
+    expect([atOnce(counting(1000)), await inPieces(counting(1000), LOOK)]).toEqual([1000, 1000]);
+    expect([atOnce(counting(0)), await inPieces(counting(0), LOOK)]).toEqual([0, 0]);
   });
 
   it('rest now and then, and end where the look does', async () => {

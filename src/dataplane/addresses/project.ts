@@ -62,8 +62,8 @@ function* boundAddresses(
   const rows = new Map<IpAddress, AddressRow>();
   for (const [address, names] of services) {
     yield;
-    const origin = [...names]
-      .sort(compareText)
+    const origin = names
+      .toSorted(compareText)
       .map((name) => `Service ${name}`)
       .join(', ');
     rows.set(address, { owner: 'svcplane', prefixLength: hostPrefixLength(address), origin });

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { parseVirtualServerKey, virtualServerKey } from '../../model/virtual-server.ts';
-import { inPieces, type Look } from '../dataplane.ts';
+import { allInGroups, inPieces, type Look } from '../dataplane.ts';
 import { EMPTY_LEDGER, type Ledger, type LedgerAccess } from '../ledger.ts';
 import type { IpvsKernel, KernelState } from './kernel.ts';
 import { joinLedger, type StaleEntries, staleEntries } from './ownership.ts';
@@ -89,8 +89,8 @@ export async function isAsWanted(
   { readSysctl, readTable }: { readonly readSysctl: ReadSysctl; readonly readTable: ReadTable },
   look: Omit<Look, 'signal'>,
 ): Promise<boolean> {
-  const areSet = [...sysctls].every(([name, value]) => readSysctl(name) === value);
-  if (staleFlows.size > 0 || !areSet) return false;
+  if (staleFlows.size > 0) return false;
+  if (![...sysctls].every(([name, value]) => readSysctl(name) === value)) return false;
   const text = await readTable(look.givenUp);
   await look.pause();
   if (text === undefined) return false;
@@ -106,20 +106,17 @@ const READ_AT_ONCE = 32;
  * beside them is not looked at.
  * @throws what the kernel's reads throw, and as `look`
  */
-export async function areAsWanted(
+export function areAsWanted(
   kernel: IpvsKernel,
   rows: readonly VirtualServerRow[],
   look: Look,
 ): Promise<boolean> {
-  for (let start = 0; start < rows.length; start += READ_AT_ONCE) {
-    await look.pause();
-    const some = rows.slice(start, start + READ_AT_ONCE);
-    const identities = some.map(({ identity }) => identity);
+  return allInGroups(rows, READ_AT_ONCE, look, async (group) => {
+    const identities = group.map(({ identity }) => identity);
     const state = await kernel.read(identities, look.signal);
     const { virtualServers } = joinLedger(state, new Map(), EMPTY_LEDGER, 0);
-    if (!some.every((row) => hasWanted(virtualServers.get(row.key), row))) return false;
-  }
-  return true;
+    return group.every((row) => hasWanted(virtualServers.get(row.key), row));
+  });
 }
 
 /** Whether it is configured as wanted, and has the wanted real servers at least. */

@@ -1,5 +1,5 @@
 import type { VirtualServerKey } from '../../model/virtual-server.ts';
-import { type Look, type Part, partOf, type RowsChange } from '../dataplane.ts';
+import { allInGroups, type Look, type Part, partOf, type RowsChange } from '../dataplane.ts';
 import type { SocklbKernel } from './kernel.ts';
 import {
   BACKENDS,
@@ -112,19 +112,15 @@ export async function isAsWanted(kernel: SocklbKernel, wanted: SocklbRows, look:
  * looked at.
  * @throws as the kernel does, where it can't be asked
  */
-export async function isPartAsWanted(
+export function isPartAsWanted(
   context: ObserveContext,
   wanted: SocklbRows,
   part: Part,
   look: Look,
 ): Promise<boolean> {
-  const services = partOf(wanted.services, part);
-  for (let start = 0; start < services.length; start += READ_AT_ONCE) {
-    await look.pause();
-    const group = new Map(services.slice(start, start + READ_AT_ONCE));
-    if (!(await areAsWanted(context, { ...wanted, services: group }, look.signal))) return false;
-  }
-  return true;
+  return allInGroups(partOf(wanted.services, part), READ_AT_ONCE, look, (group) =>
+    areAsWanted(context, { ...wanted, services: new Map(group) }, look.signal),
+  );
 }
 
 /** Frontends between two pauses of a look. */
