@@ -3,7 +3,6 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { ApiConnection } from '../../../src/cluster/api-connection.ts';
 import { openApiConnection } from '../../../src/cluster/api-connection-client.ts';
 import { collectGarbage } from '../../../src/status/host.ts';
 import { node, service, slice } from '../../objects.ts';
@@ -12,6 +11,7 @@ import { type ApiAccess, type ApiServer, startApiServer } from './api-server.ts'
 import { whyNoPrograms } from './binaries.ts';
 import { type CutProxy, startCutProxy } from './cut-proxy.ts';
 import { type Following, follow, NODE_NAME } from './follow.ts';
+import { recording, type Seen } from './recording.ts';
 import { inTrouble } from './trouble.ts';
 
 /** More than a page. */
@@ -261,39 +261,6 @@ function writeKubeconfig(directory: string, { caFile }: ApiAccess, port: number)
 function replace(file: string, text: string): void {
   writeFileSync(`${file}.new`, text);
   renameSync(`${file}.new`, file);
-}
-
-/** What has gone over a connection. */
-interface Seen {
-  /** The path of each request that is no watch. */
-  readonly pages: string[];
-  /** Those that the server has answered and not ended. */
-  openWatches: number;
-}
-
-/** Notes what goes over it, and follows no fallbacks, which would lead past the proxy. */
-function recording(connection: ApiConnection, seen: Seen): ApiConnection {
-  return {
-    server: connection.server,
-    request: (method, path, options) => {
-      seen.pages.push(path);
-      return connection.request(method, path, options);
-    },
-    async *stream(path, options) {
-      let isOpen = false;
-      try {
-        for await (const batch of connection.stream(path, options)) {
-          if (!isOpen) seen.openWatches += 1;
-          isOpen = true;
-          yield batch;
-        }
-      } finally {
-        if (isOpen) seen.openWatches -= 1;
-      }
-    },
-    useFallbacks: () => undefined,
-    [Symbol.dispose]: () => connection[Symbol.dispose](),
-  };
 }
 
 async function inTurn(count: number, make: (index: number) => Promise<unknown>): Promise<void> {
