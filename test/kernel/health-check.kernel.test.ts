@@ -85,7 +85,7 @@ describeWithIpvs('health check node ports of svcplane run', () => {
       const daemon = await startDaemon(host, putManifests(host, [LOCAL]));
       await answers(host, 200);
       putManifests(host, [], []);
-      await until(() => daemon.said().includes('guard'));
+      await until(() => daemon.said().includes('guard: held: '));
       expect(ask(host)).toMatch(/^HTTP\/1.1 200 /);
       await daemon.stop();
     });
