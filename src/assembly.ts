@@ -137,7 +137,7 @@ function socketDataplane(config: Config, kernel: SocklbKernel, nowMs: () => numb
  */
 export function assembleUnconnected(config: Config, links: LinkKernel, nowMs: () => number): Dataplanes {
   const kernel: IpvsKernel = { dump: noKernel, read: noKernel, has: noKernel, execute: noKernel };
-  const nftables: NftablesKernel = { list: noKernel, run: noKernel };
+  const nftables: NftablesKernel = { list: noKernel, run: noKernel, generation: () => undefined };
   const ledger: LedgerAccess = { read: () => EMPTY_LEDGER, update: () => undefined, check: () => undefined };
   const isWanted = ['on', 'hostOnly'].includes(config.socketLoadBalancer.mode);
   const sockets = isWanted ? NO_SOCKETS : undefined;

@@ -47,6 +47,7 @@ import { parseScheduler, SCHEDULERS, type Scheduler } from './model/scheduler.ts
 import { GenlClient } from './netlink/client.ts';
 import { ConntrackClient } from './netlink/conntrack-client.ts';
 import { decodeInfo, getInfo } from './netlink/ipvs-messages.ts';
+import { NftablesGenerationClient } from './netlink/nftables-generation-client.ts';
 import { FamilyNotFoundError, NetlinkRequestError } from './netlink/results.ts';
 import { inspectSockets, NodeSockets, type SocketBindings } from './socket-host.ts';
 import { drainCheckMs, earlier } from './sync/drain-check.ts';
@@ -60,13 +61,12 @@ async function openNode(config: Config, access: 'read' | 'write'): Promise<NodeA
   const { NETLINK_GENERIC, NETLINK_NETFILTER, NetlinkSocket } = await import(
     '../native-bindings/netlink-socket.ts'
   );
-  const { NftablesContext } = await import('../native-bindings/nftables-library.ts');
   await using resources = new AsyncDisposableStack();
   const socket = resources.use(NetlinkSocket.open(NETLINK_GENERIC));
   const client = openIpvs(socket);
   const links = resources.use(openLinkKernel());
   const tracking = new ConntrackClient(resources.use(NetlinkSocket.open(NETLINK_NETFILTER)));
-  const nftables = new LibraryNftablesKernel(resources.use(NftablesContext.open()));
+  const nftables = await openNftables(resources, NetlinkSocket.open(NETLINK_NETFILTER));
   // Before the ledger is read: what another process enters until it ends must be in it.
   if (access === 'write') resources.use(await lockNode());
   const ledger = openLedgerStore(config.stateDirectory);
@@ -114,6 +114,13 @@ async function openNode(config: Config, access: 'read' | 'write'): Promise<NodeA
     ipvsInfo: async () => readInfo(client),
     [Symbol.asyncDispose]: () => kept.disposeAsync(),
   };
+}
+
+/** @param socket for what the library does not tell */
+async function openNftables(resources: AsyncDisposableStack, socket: NetlinkSocket) {
+  const { NftablesContext } = await import('../native-bindings/nftables-library.ts');
+  const generations = new NftablesGenerationClient(resources.use(socket));
+  return new LibraryNftablesKernel(resources.use(NftablesContext.open()), () => generations.read());
 }
 
 /** Over a socket of its own: a sync may be at work on the other. */

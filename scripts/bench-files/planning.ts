@@ -92,7 +92,7 @@ function dataplanes(): Dataplanes {
   };
   return assembleDataplanes(parseConfig({}, 'bench'), {
     kernel: { dump: none, read: none, has: none, execute: none },
-    nftables: { list: none, run: none },
+    nftables: { list: none, run: none, generation: () => undefined },
     links: openLinkKernel(),
     ledger: { read: () => EMPTY_LEDGER, update: () => undefined, check: () => undefined },
     nowMs: Date.now,

@@ -191,7 +191,8 @@ function attributeLength({ source }: NetlinkMessage, at: number): number {
   return source.view.getUint16(at, littleEndian);
 }
 
-function encodeNfgenmsg(writer: ByteWriter, family: number): void {
+/** `struct nfgenmsg`, with which all messages of netfilter begin. */
+export function encodeNfgenmsg(writer: ByteWriter, family: number): void {
   writer.u8(family);
   writer.u8(NFNETLINK_V0);
   writer.be16(0);

@@ -31,6 +31,11 @@ export class FakeNftablesKernel implements NftablesKernel {
   /** Asked before each transaction; an answer takes its place. */
   faults: (() => NftOutcome | undefined) | undefined;
 
+  /** One more for each transaction, even one that says what is so already. */
+  generation(): number {
+    return this.writes + 1;
+  }
+
   async list(table: string, signal: AbortSignal): Promise<unknown | undefined> {
     signal.throwIfAborted();
     const found = this.#tables.get(table);

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { createNftablesDataplane } from '../../src/dataplane/nftables/index.ts';
+import type { NftablesKernel } from '../../src/dataplane/nftables/kernel.ts';
 import type { NftablesOp } from '../../src/dataplane/nftables/ops.ts';
 import { parseNftablesOp } from '../../src/dataplane/nftables/parse-op.ts';
 import { planNftables } from '../../src/dataplane/nftables/plan.ts';
@@ -8,6 +9,7 @@ import { project } from '../../src/dataplane/nftables/project.ts';
 import { reduceNftables } from '../../src/dataplane/nftables/reduce.ts';
 import { canonical, emptyRows, type NftablesRows, type RuleRow } from '../../src/dataplane/nftables/rows.ts';
 import { fromSnapshot, toSnapshot } from '../../src/dataplane/nftables/snapshot.ts';
+import { LOOK } from '../dataplane/look.ts';
 import { desiredStates, nftablesOptions } from '../dataplane/nftables/arbitraries.ts';
 import { OPTIONS } from '../dataplane/nftables/build.ts';
 import { seededRandom } from '../fakes/faulty.ts';
@@ -110,6 +112,43 @@ describe('nftables on a kernel', () => {
           await dataplane.apply(operationsOf(dataplane.plan(after, wanted)), NEVER);
           expect(kernel.writes).toBe(writes);
         }
+      }),
+    );
+  });
+
+  it('isAsWanted() is so after all writes of ours, by a listing only after one of others, and not when they changed something', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(desiredStates, { minLength: 1, maxLength: 4 }), async (states) => {
+        const kernel = new FakeNftablesKernel();
+        let listings = 0;
+        const counted: NftablesKernel = {
+          list: (...asked) => {
+            listings += 1;
+            return kernel.list(...asked);
+          },
+          run: (...asked) => kernel.run(...asked),
+          generation: () => kernel.generation(),
+        };
+        const dataplane = createNftablesDataplane({ kernel: counted }, OPTIONS);
+        for (const desired of states) {
+          const { rows } = dataplane.project(desired);
+          const { make, break: unmake } = dataplane.plan(await dataplane.observe(NEVER), rows);
+          await dataplane.apply(make, NEVER);
+          await dataplane.apply(unmake, NEVER);
+          const before = listings;
+          for (const _ of [1, 2]) expect(await dataplane.isAsWanted?.(desired, LOOK)).toBe(true);
+          // The first state has been looked at by none yet; of each after it, our own writes are known.
+          expect(listings - before).toBe(desired === states[0] ? 1 : 0);
+        }
+        const last = states.at(-1);
+        if (!last) return;
+        await kernel.run('add table inet others\n', NEVER);
+        const before = listings;
+        for (const _ of [1, 2]) expect(await dataplane.isAsWanted?.(last, LOOK)).toBe(true);
+        expect(listings - before).toBe(1);
+        const { exists } = await dataplane.observe(NEVER);
+        await kernel.run(`${exists ? 'delete' : 'add'} table inet ${OPTIONS.table}\n`, NEVER);
+        for (const _ of [1, 2]) expect(await dataplane.isAsWanted?.(last, LOOK)).toBe(false);
       }),
     );
   });

@@ -146,6 +146,7 @@ export class IncrementalNode {
           return this.nftables.list(table, signal);
         },
         run: (commands, signal) => this.nftables.run(commands, signal),
+        generation: () => this.nftables.generation(),
       },
       links: this.links,
       sockets: this.sockets,

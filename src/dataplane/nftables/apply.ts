@@ -9,7 +9,7 @@ import { transactionText } from './transaction.ts';
  * @throws if the channel to the kernel is broken
  */
 export async function applyNftables(
-  kernel: NftablesKernel,
+  kernel: Pick<NftablesKernel, 'run'>,
   ops: readonly NftablesOp[],
   signal: AbortSignal,
 ): Promise<ApplyReport<NftablesOp>> {

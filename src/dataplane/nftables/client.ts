@@ -26,11 +26,16 @@ export class NftablesError extends Error {
 
 /** The kernel's nftables over libnftables. */
 export class LibraryNftablesKernel implements NftablesKernel {
+  readonly generation: NftablesKernel['generation'];
   readonly #library: NftLibrary;
 
-  /** @param library stays the caller's */
-  constructor(library: NftLibrary) {
+  /**
+   * @param library stays the caller's
+   * @param generation what the library does not tell
+   */
+  constructor(library: NftLibrary, generation: NftablesKernel['generation'] = () => undefined) {
     this.#library = library;
+    this.generation = generation;
   }
 
   async list(table: string, signal: AbortSignal): Promise<unknown | undefined> {

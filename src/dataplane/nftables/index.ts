@@ -1,4 +1,5 @@
-import type { Dataplane } from '../dataplane.ts';
+import type { DesiredState } from '../../model/desired-state.ts';
+import { type Dataplane, inPieces, type Look } from '../dataplane.ts';
 import type { LedgerAccess } from '../ledger.ts';
 import { applyNftables } from './apply.ts';
 import type { NftablesKernel } from './kernel.ts';
@@ -10,6 +11,7 @@ import { detectionOf, isServed, type NftablesOptions, project, projecting } from
 import { reduceNftables } from './reduce.ts';
 import { holdUnwantedElements, retainNftablesAddresses } from './retain.ts';
 import { canonical, type NftablesRows } from './rows.ts';
+import { Untouched } from './untouched.ts';
 
 export interface NftablesResources {
   readonly kernel: NftablesKernel;
@@ -26,17 +28,30 @@ export function createNftablesDataplane(
   options: NftablesOptions,
 ): Dataplane<NftablesRows, NftablesOp> {
   detectionOf(options.detectLocal);
+  const untouched = new Untouched(kernel);
+  const followed: Pick<NftablesKernel, 'run'> = {
+    run: (...transaction) => untouched.write(() => kernel.run(...transaction)),
+  };
+  const isAsWanted = async (desired: DesiredState, look: Look) => {
+    const { rows } = await inPieces(projecting(desired, options), look);
+    await look.pause();
+    const observed = await observeNftables(kernel, options.table, look.signal);
+    await look.pause();
+    const { make, break: unmake } = planNftables(observed, rows);
+    return make.length === 0 && unmake.length === 0;
+  };
   return {
     name: 'nftables',
     isGate: true,
     project: (desired) => project(desired, options),
     projecting: (desired) => projecting(desired, options),
     observe: (signal) => observeNftables(kernel, options.table, signal),
+    isAsWanted: async (desired, look) => untouched.isSo() || untouched.look(() => isAsWanted(desired, look)),
     plan: (observed, wanted) => planNftables(observed, wanted),
     teardown: (observed) => teardownNftables(observed),
     apply: async (ops, signal) => {
       if (ops.length > 0) ledger?.check();
-      return applyNftables(kernel, ops, signal);
+      return applyNftables(followed, ops, signal);
     },
     reduce: reduceNftables,
     canonical,

@@ -28,4 +28,10 @@ export interface NftablesKernel {
    * @throws if the channel to the kernel is broken
    */
   run(commands: string, signal: AbortSignal): Promise<NftOutcome>;
+  /**
+   * Tells whether somebody has written meanwhile: a number of 32 bits, never 0, that each transaction that changes
+   * something makes one more, in whatever table. undefined where the kernel does not tell.
+   * @throws if the channel to the kernel is broken
+   */
+  generation(): number | undefined;
 }

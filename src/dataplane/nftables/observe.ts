@@ -10,7 +10,7 @@ import { parseRuleComment } from './text.ts';
  * @throws NftablesError if the kernel has no nf_tables, or the caller may not read it
  */
 export async function observeNftables(
-  kernel: NftablesKernel,
+  kernel: Pick<NftablesKernel, 'list'>,
   table: string,
   signal: AbortSignal,
 ): Promise<NftablesRows> {

@@ -62,6 +62,11 @@ describe('LibraryNftablesKernel', () => {
     expect(await refusing.run('add table inet t', never)).toEqual(refused('EBUSY'));
   });
 
+  it('generation() is what is told beside the library, if anything', () => {
+    const told = new LibraryNftablesKernel(library({ outcome: 'ok', output: '' }), () => 7);
+    expect([told.generation(), kernel.generation()]).toEqual([7, undefined]);
+  });
+
   it('both stop at an aborted signal', async () => {
     await expect(kernel.list('t', aborted)).rejects.toThrow('stopped');
     await expect(kernel.run('add table inet t', aborted)).rejects.toThrow('stopped');
