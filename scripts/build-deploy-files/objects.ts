@@ -208,6 +208,8 @@ function container(): Mapping {
       allowPrivilegeEscalation: false,
       capabilities: { drop: ['ALL'], add: CAPABILITIES },
       seccompProfile: { type: 'RuntimeDefault' },
+      // The profiles of container engines forbid to make anything below /sys/fs/bpf.
+      appArmorProfile: { type: 'Unconfined' },
     },
     volumeMounts: [
       { name: 'config', mountPath: '/etc/svcplane', readOnly: true },
