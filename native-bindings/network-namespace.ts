@@ -1,6 +1,7 @@
 import { closeSync, openSync, readdirSync, readlinkSync, statSync } from 'node:fs';
 import { SysError } from './errno.ts';
 import { setns } from './libc.ts';
+import { type Probe, SUPPORTED } from './probe.ts';
 
 // include/uapi/linux/sched.h
 const CLONE_NEWNET = 0x40000000;
@@ -61,6 +62,18 @@ export function* visibleNetworkNamespaces(): Generator<VisibleNamespace> {
 }
 
 const BOUND_NAMESPACES = '/run/netns';
+/** Of the first namespace of processes. @see include/linux/proc_ns.h PROC_PID_INIT_INO */
+const ALL_PROCESSES = 'pid:[4026531836]';
+
+/** Are the network namespaces of others on this machine in sight? */
+export function probeSeeingNetworkNamespaces(): Probe {
+  if (ifThere(() => readdirSync(BOUND_NAMESPACES))) return SUPPORTED;
+  const seesAll = ifThere(() => readlinkSync('/proc/self/ns/pid')) === ALL_PROCESSES;
+  // Of process 1 only who may look at any process sees it.
+  if (seesAll && ifThere(() => readlinkSync('/proc/1/ns/net')) !== undefined) return SUPPORTED;
+  const reason = `there is no ${BOUND_NAMESPACES}, and the namespaces of processes are not to be seen`;
+  return { outcome: 'unsupported', reason };
+}
 
 /** undefined where it is gone, or not for us to see. */
 function ifThere<Result>(look: () => Result): Result | undefined {

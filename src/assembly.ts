@@ -127,7 +127,11 @@ function stagesOf<Rows, Op extends Operation>(dataplane: Dataplane<Rows, Op> | u
 
 function socketDataplane(config: Config, kernel: SocklbKernel, nowMs: () => number): SocklbDataplane {
   const { mode } = config.socketLoadBalancer;
-  return createSocklbDataplane({ kernel, nowMs }, { ...config, mode: mode === 'auto' ? 'on' : mode });
+  const isAuto = mode === 'auto';
+  return createSocklbDataplane(
+    { kernel, nowMs },
+    { ...config, mode: isAuto ? 'on' : mode, isCautious: isAuto },
+  );
 }
 
 /**

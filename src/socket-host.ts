@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readlinkSync } from 'node:fs';
+import { existsSync, mkdirSync, readlinkSync, statSync } from 'node:fs';
 import { type BoundObject, type BpfModules, socketPrograms } from './dataplane/socklb/bindings.ts';
 import { BpfSocklbKernel } from './dataplane/socklb/client.ts';
 import type { SocketEnding } from './dataplane/socklb/kernel.ts';
@@ -23,6 +23,7 @@ import type { Transport } from './netlink/transport.ts';
 export interface EndingBindings {
   probeEndingUdpSockets(): Ability;
   inNetworkNamespace<Result>(path: string, body: () => Result): Result;
+  probeSeeingNetworkNamespaces(): Ability;
   visibleNetworkNamespaces(): Iterable<{ readonly id: string; readonly path: string }>;
   readonly NetlinkSocket: { open(protocol: number): Transport & Disposable };
   readonly NETLINK_SOCK_DIAG: number;
@@ -178,7 +179,10 @@ function endingOf(bindings: EndingBindings): SocketEnding {
   if (ability.outcome !== 'supported') return { outcome: 'unsupported', reason: ability.reason };
   try {
     bindings.inNetworkNamespace(OWN_NAMESPACE, () => undefined);
-    return { outcome: 'supported' };
+    const seeing = bindings.probeSeeingNetworkNamespaces();
+    if (seeing.outcome === 'supported') return { outcome: 'supported' };
+    const fix = `mount the /run/netns of the node here, with mountPropagation HostToContainer`;
+    return { outcome: 'partly', reason: `${seeing.reason}: ${fix}` };
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     return {
@@ -274,12 +278,13 @@ function shareability(
   return { outcome: 'unsupported', reason: `somebody else's stand alone on ${cgroup}: ${alone.join('; ')}` };
 }
 
-/** Whether this is the network namespace of process 1, as it is for a daemon of the node. */
+/**
+ * Whether this is the network namespace of process 1, as it is for a daemon of the node. Each namespace has files of its
+ * own in /proc/net, which all may see; the namespace itself of a process only who has every capability that it has.
+ */
 function isInHostNetwork(): boolean {
-  try {
-    return readlinkSync('/proc/self/ns/net') === readlinkSync('/proc/1/ns/net');
-  } catch {
-    // Who may not look at process 1 may not attach programs either.
-    return false;
-  }
+  const [own, first] = ['self', '1'].map((process) =>
+    statSync(`/proc/${process}/net/dev`, { throwIfNoEntry: false }),
+  );
+  return own !== undefined && own.ino === first?.ino;
 }

@@ -1,3 +1,5 @@
+import { spawnSync } from 'node:child_process';
+import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import * as links from '../native-bindings/bpf-links.ts';
 import * as maps from '../native-bindings/bpf-maps.ts';
@@ -5,6 +7,7 @@ import * as objects from '../native-bindings/bpf-object.ts';
 import * as programs from '../native-bindings/bpf-programs.ts';
 import * as netlink from '../native-bindings/netlink-socket.ts';
 import * as namespaces from '../native-bindings/network-namespace.ts';
+import { probeCapability } from '../native-bindings/probe.ts';
 import * as diagnosis from '../native-bindings/socket-diagnosis-probe.ts';
 import { inspectSockets, NodeSockets, openEnder, type SocketBindings } from '../src/socket-host.ts';
 import { FakeSockDiag } from './netlink/fake-sock-diag.ts';
@@ -32,6 +35,7 @@ function bindings(change: Partial<SocketBindings> = {}): SocketBindings {
     probeSocketStorage: () => SUPPORTED,
     probeLinks: () => SUPPORTED,
     probeSetRetval: () => SUPPORTED,
+    probeSeeingNetworkNamespaces: () => SUPPORTED,
     queryPrograms: () => ({ flags: 0, ids: [] }),
     ...change,
   };
@@ -126,6 +130,11 @@ it('inspectSockets() tells whether UDP sockets can be ended, of this namespace a
     ).ending;
   expect(await ending({})).toEqual(SUPPORTED);
   expect(await ending({ probeEndingUdpSockets: () => LACKS })).toEqual(LACKS);
+  const seesNone = { outcome: 'unsupported', reason: 'there is no /run/netns' } as const;
+  expect(await ending({ probeSeeingNetworkNamespaces: () => seesNone })).toMatchObject({
+    outcome: 'unsupported',
+    reason: expect.stringMatching(/^those of other network namespaces are not: .* mount the \/run\/netns/),
+  });
   expect(await ending(STAYS)).toMatchObject({
     outcome: 'unsupported',
     reason: expect.stringMatching(/^those of other network namespaces are not: .*EPERM.*CAP_SYS_ADMIN/),
@@ -170,3 +179,44 @@ it('inspectSockets() asks nothing of the kernel that only the privilege tells', 
   );
   expect(abilities.filter(({ outcome }) => outcome !== 'supported')).toMatchObject([LACKS]);
 });
+
+const ROOT = join(import.meta.dirname, '..');
+
+/** Prints why mode auto leaves sockets alone, before it looks at what the kernel can do. */
+const WHY_UNASKED = `
+  const { NodeSockets } = await import('${ROOT}/src/socket-host.ts');
+  const load = () => { throw new Error('asked'); };
+  const asked = NodeSockets.open({ mode: 'auto', cgroup: '' }, 'read', load);
+  console.log(await asked.then((sockets) => sockets.state().reason, (error) => error.message));
+`;
+const adminCapability = probeCapability('CAP_SYS_ADMIN');
+const asRoot =
+  adminCapability.outcome === 'supported' ? {} : { skip: true, meta: { skipReason: adminCapability.reason } };
+
+it.each([
+  { where: 'in the network of the node', command: [], why: 'asked' },
+  {
+    where: 'in another network',
+    command: ['unshare', '--net'],
+    why: 'this process is not in the network namespace of the node, that of process 1',
+  },
+])(
+  'NodeSockets knows where it is with no more than the unit gives it: $where',
+  asRoot,
+  ({ command, why }) => {
+    // Process 1 has more, so that its namespaces are not to be read.
+    const kept = '-all,+net_admin,+bpf';
+    const [file, ...args] = [
+      ...command,
+      'setpriv',
+      '--bounding-set',
+      kept,
+      '--inh-caps',
+      kept,
+      '--no-new-privs',
+    ];
+    const node = [process.execPath, '--input-type=module', '-e', WHY_UNASKED];
+    const { stdout, stderr } = spawnSync(file ?? '', [...args, ...node], { encoding: 'utf8' });
+    expect(`${stdout}${stderr}`.trim()).toBe(why);
+  },
+);

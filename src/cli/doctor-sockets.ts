@@ -44,6 +44,6 @@ function endingFinding(ending: Ability): Finding {
   const what = 'sockets: UDP sockets are ended whose endpoint is gone';
   if (ending.outcome === 'supported') return { level: 'ok', what, fix: '' };
   const fix =
-    'a kernel built with CONFIG_INET_DIAG_DESTROY; run as root, or grant CAP_NET_ADMIN and CAP_SYS_ADMIN to the container';
+    'a kernel built with CONFIG_INET_DIAG_DESTROY; run as root, or grant CAP_NET_ADMIN and CAP_SYS_ADMIN to the container, and mount /run/netns; with mode auto UDP is left to IPVS until then';
   return { level: 'warning', what: `${what}: ${ending.outcome}: ${ending.reason}`, fix };
 }

@@ -1,5 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { load } from 'js-yaml';
+import * as v from 'valibot';
 import { describe, expect, it } from 'vitest';
 import { IPV6_SYSCTLS, STRICT_ARP_SYSCTLS, SYSCTLS } from '../../src/dataplane/ipvs/sysctls.ts';
 import { readContainers } from './daemon-set.ts';
@@ -18,6 +20,20 @@ describe('docs/install.md', () => {
 
   it('has the capabilities of the DaemonSet', () => {
     expect(cells(/^\| `([A-Z_]+)` +\|/gm)).toEqual(svcplane.securityContext.capabilities?.add);
+  });
+
+  it('has a patch with which svcplane enters the network namespaces of pods', () => {
+    const [, block = ''] = /^```yaml\n(- patch: \|\n[^`]*SYS_ADMIN[^`]*)```$/m.exec(PAGE) ?? [];
+    const [{ patch }] = v.parse(v.tuple([v.object({ patch: v.string() })]), load(block));
+    const { containers, volumes } = Object(load(patch)).spec.template.spec;
+    const [{ name, securityContext, volumeMounts }] = containers;
+    expect(name).toBe(svcplane.name);
+    expect(securityContext.capabilities.add).toEqual([
+      ...(svcplane.securityContext.capabilities?.add ?? []),
+      'SYS_ADMIN',
+    ]);
+    expect(volumeMounts).toMatchObject([{ mountPath: '/run/netns', mountPropagation: 'HostToContainer' }]);
+    expect(volumes).toMatchObject([{ name: volumeMounts[0].name, hostPath: { path: '/run/netns' } }]);
   });
 
   it('has the paths on the node that the DaemonSet mounts, and how', () => {

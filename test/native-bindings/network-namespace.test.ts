@@ -1,6 +1,12 @@
+import { spawnSync } from 'node:child_process';
 import { mkdirSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { inNetworkNamespace, visibleNetworkNamespaces } from '../../native-bindings/network-namespace.ts';
+import {
+  inNetworkNamespace,
+  probeSeeingNetworkNamespaces,
+  visibleNetworkNamespaces,
+} from '../../native-bindings/network-namespace.ts';
 import { probeCapability } from '../../native-bindings/probe.ts';
 import { createNamespace, type NetworkNamespace } from '../kernel/probe.ts';
 
@@ -65,5 +71,29 @@ describe('visibleNetworkNamespaces()', options, () => {
     writeFileSync(path, '');
     using _ = { [Symbol.dispose]: () => rmSync(path) };
     expect([...visibleNetworkNamespaces()].filter((each) => each.path === path)).toEqual([]);
+  });
+});
+
+describe('probeSeeingNetworkNamespaces()', options, () => {
+  test('says yes where names are bound', () => {
+    using _ = createNamespace('probed');
+    expect(probeSeeingNetworkNamespaces()).toEqual({ outcome: 'supported' });
+  });
+
+  test('says no in a container that has neither the names nor the processes of the node', () => {
+    const script = `
+      const { probeSeeingNetworkNamespaces } = await import('${join(import.meta.dirname, '../../native-bindings/network-namespace.ts')}');
+      console.log(JSON.stringify(probeSeeingNetworkNamespaces()));
+    `;
+    const within = 'mount -t tmpfs tmpfs /run && mount -t proc proc /proc && exec "$@"';
+    const command = ['--mount', '--pid', '--fork', 'sh', '-c', within, 'sh', process.execPath];
+    const { stdout, stderr } = spawnSync('unshare', [...command, '--input-type=module', '-e', script], {
+      encoding: 'utf8',
+    });
+    if (stdout === '') throw new Error(stderr);
+    expect(JSON.parse(stdout)).toEqual({
+      outcome: 'unsupported',
+      reason: 'there is no /run/netns, and the namespaces of processes are not to be seen',
+    });
   });
 });

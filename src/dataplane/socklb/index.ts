@@ -30,16 +30,16 @@ export interface SocklbDataplane extends Dataplane<SocklbRows, SocklbOp> {
 /** Sockets of this node that connect to a frontend are connected to one of its endpoints at once. */
 export function createSocklbDataplane(
   { kernel, nowMs }: SocklbResources,
-  options: ProjectOptions,
+  configured: Omit<ProjectOptions, 'ending'>,
 ): SocklbDataplane {
+  const options = { ...configured, ending: kernel.ending };
   const frontendOf = memoisedFrontends(options);
   const memory = new SocklbMemory();
   const context = { kernel, memory, nowMs };
   const endsSockets = kernel.ending.outcome !== 'unsupported';
   const apply = (ops: readonly SocklbOp[], signal: AbortSignal) =>
     applySocklb(ops, kernel, (op) => memory.acknowledge(op, nowMs()), signal);
-  const project = (desired: DesiredState) =>
-    projectSocklb(desired, { ...options, ending: kernel.ending }, frontendOf);
+  const project = (desired: DesiredState) => projectSocklb(desired, options, frontendOf);
   return {
     name: 'socklb',
     project,

@@ -77,7 +77,7 @@ export function whyUnasked(
   // Only to switch off what is there.
   if (mode === 'off' && !hasPins()) return 'socketLoadBalancer.mode is off';
   if (mode === 'auto' && !isInHostNetwork())
-    return 'this process is not in the network namespace of the node';
+    return 'this process is not in the network namespace of the node, that of process 1';
   return undefined;
 }
 

@@ -51,6 +51,8 @@ export interface ProjectOptions {
   readonly nodePortAddresses: 'primary' | readonly Cidr[];
   /** Whether UDP sockets can be ended whose endpoint is gone. @default supported */
   readonly ending?: SocketEnding;
+  /** Whether all UDP is left to IPVS where not all of them can. @default false */
+  readonly isCautious?: boolean;
   /** @default CAPACITY */
   readonly capacity?: SocketCapacity;
 }
@@ -98,7 +100,7 @@ export function projectSocklb(
       services.set(row.key, row);
     }
   }
-  refused.push(...endingRefusal(options.ending, services));
+  refused.push(...endingRefusal(options, [...desired.virtualServers.values()]));
   return {
     rows: {
       ...EMPTY_ROWS,
@@ -113,16 +115,24 @@ export function projectSocklb(
 /** Not the Service, for which all is well: IPVS serves it. */
 export const SUBJECT = 'socket load balancer';
 
-/** Nobody else tells the owner of a connected UDP socket that its endpoint is gone. */
+/** Nobody else tells the owner of a connected UDP socket that its endpoint is gone; IPVS takes its packets elsewhere. */
 function endingRefusal(
-  ending: SocketEnding | undefined,
-  services: SocklbRows['services'],
+  options: ProjectOptions,
+  virtualServers: readonly VirtualServer[],
 ): readonly Rejected[] {
-  if (ending === undefined || ending.outcome === 'supported') return [];
-  if (![...services.values()].some(({ protocol }) => protocol === 'UDP')) return [];
+  const { ending, mode } = options;
+  if (mode === 'off' || ending === undefined || ending.outcome === 'supported') return [];
+  const isServed = (each: VirtualServer) => each.protocol === 'UDP' && refusal(each, options) === undefined;
+  if (!virtualServers.some(isServed)) return [];
   const which = ending.outcome === 'partly' ? 'of other network namespaces ' : '';
-  const reason = `UDP sockets ${which}stay connected to an endpoint that is gone: ${ending.reason}`;
+  const reason = leavesUdp(options)
+    ? `UDP is left to IPVS, for sockets ${which}could not be told that their endpoint is gone: ${ending.reason}`
+    : `UDP sockets ${which}stay connected to an endpoint that is gone: ${ending.reason}`;
   return [{ subject: SUBJECT, reason }];
+}
+
+function leavesUdp({ isCautious = false, ending }: ProjectOptions): boolean {
+  return isCautious && ending !== undefined && ending.outcome !== 'supported';
 }
 
 /** What is used with one row more. */
@@ -157,9 +167,13 @@ export function memoisedFrontends(options: ProjectOptions): ProjectFrontend {
   };
 }
 
+const NOT_SERVED: ProjectedFrontend = { rows: [], reason: null };
+
 /** Looks at nothing but the one virtual server. */
 export function projectFrontend(virtualServer: VirtualServer, options: ProjectOptions): ProjectedFrontend {
   const { address, port, protocol, exposure, scheduler, persistenceTimeoutSeconds, origin } = virtualServer;
+  // It is said once for all of them.
+  if (protocol === 'UDP' && leavesUdp(options)) return NOT_SERVED;
   const why = refusal(virtualServer, options);
   const how = balancing(scheduler);
   if (why !== undefined || protocol === 'SCTP' || how.algorithm === null) {

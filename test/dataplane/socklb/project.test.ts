@@ -67,6 +67,17 @@ describe('projectSocklb()', () => {
     expect(linesOf(changed({ protocol: 'UDP' }), { ending, mode: 'off' }).refused).toEqual([]);
   });
 
+  it('leaves UDP to IPVS, and says so once, where caution is asked for and not all sockets can be ended', () => {
+    const cautious = { isCautious: true, ending: { outcome: 'partly', reason: 'EPERM' } } as const;
+    const why =
+      'UDP is left to IPVS, for sockets of other network namespaces could not be told that their endpoint is gone: EPERM';
+    expect(linesOf(changed({ protocol: 'UDP' }), cautious)).toEqual({ lines: [], refused: [why] });
+    expect(linesOf(desired(), cautious).lines).toHaveLength(1);
+    expect(linesOf(desired(), cautious).refused).toEqual([]);
+    const able = { ...cautious, ending: { outcome: 'supported' } } as const;
+    expect(linesOf(changed({ protocol: 'UDP' }), able).lines).toHaveLength(1);
+  });
+
   it('keeps an endpoint of weight 0 for what it has', () => {
     const [server] = desired().virtualServers.values();
     const [first, ...rest] = server?.realServers ?? [];
