@@ -1,3 +1,4 @@
+import { endianness } from 'node:os';
 import type * as Netlink from 'netlink';
 import { addressBytes, addressFromBytes, familyOf, type IpAddress } from '../../model/address.ts';
 import { unreachable } from '../../model/brand.ts';
@@ -29,6 +30,18 @@ const RTPROT_UNSPEC = 0;
 const RTPROT_KERNEL = 2;
 const RTPROT_STATIC = 4;
 const IFLA_INFO_KIND = 1;
+const IFLA_IFNAME = 3;
+const IFLA_LINKINFO = 18;
+const IFA_ADDRESS = 1;
+const IFA_LOCAL = 2;
+const IFF_UP = 1;
+/** `sizeof(struct ifinfomsg)`, `sizeof(struct ifaddrmsg)`, `sizeof(struct rtattr)`. */
+const IFINFOMSG_BYTES = 16;
+const IFADDRMSG_BYTES = 8;
+const RTATTR_BYTES = 4;
+/** Without the bits that say nested, and network byte order. */
+const NLA_TYPE_MASK = 0x3fff;
+const HOST_IS_LITTLE_ENDIAN = endianness() === 'LE';
 
 /**
  * Requests and rows in terms of the package's message formats. The package is an argument, so that only the client
@@ -159,26 +172,10 @@ function requestsAbout({ rt, AttrStream, putString }: NetlinkPackage) {
   return { linkRequest, addDummy, addressRequest, routeRequest };
 }
 
-function parsers({ rt, parseAttributes }: NetlinkPackage) {
+function parsers({ rt }: NetlinkPackage) {
   return {
-    parseLink: (body: Buffer): KernelLink | undefined => {
-      const { data, attrs } = rt.parseLinkMessage(body);
-      if (data.index === undefined || attrs.ifname === undefined) return undefined;
-      let kind: string | null = null;
-      if (attrs.linkinfo) {
-        parseAttributes(attrs.linkinfo, (attribute) => {
-          if (attribute.type === IFLA_INFO_KIND) kind = textOf(attribute.data);
-        });
-      }
-      return { index: data.index, name: attrs.ifname, kind, isUp: data.flags?.up ?? false };
-    },
-    parseAddress: (body: Buffer): KernelAddress | undefined => {
-      const { data, attrs } = rt.parseAddressMessage(body);
-      // IFA_ADDRESS is the peer's where there is one, and then IFA_LOCAL ours.
-      const address = addressOf(attrs.local ?? attrs.address);
-      if (address === undefined || data.index === undefined) return undefined;
-      return { linkIndex: data.index, address, prefixLength: data.prefixlen ?? 0 };
-    },
+    parseLink,
+    parseAddress,
     parseLocalRoute: (body: Buffer): KernelRoute | undefined => {
       // struct rtmsg: most routes are not ours, and need not be taken apart.
       if (body[4] !== RT_TABLE_LOCAL || body[5] === RTPROT_KERNEL || body[7] !== RTN_LOCAL) return undefined;
@@ -189,6 +186,56 @@ function parsers({ rt, parseAttributes }: NetlinkPackage) {
       return { linkIndex: attrs.oif, prefix, source: addressOf(attrs.prefsrc) ?? null };
     },
   };
+}
+
+/** Without the package, which makes an object of all that a link counts, and of every audit those of all links. */
+function parseLink(body: Buffer): KernelLink | undefined {
+  const name = attributeIn(body, IFINFOMSG_BYTES, IFLA_IFNAME);
+  if (!name) return undefined;
+  const info = attributeIn(body, IFINFOMSG_BYTES, IFLA_LINKINFO);
+  const kind = info && attributeIn(info, 0, IFLA_INFO_KIND);
+  return {
+    index: readU32(body, 4),
+    name: textOf(name),
+    kind: kind ? textOf(kind) : null,
+    isUp: (readU32(body, 8) & IFF_UP) !== 0,
+  };
+}
+
+/** As above: there may be ten thousand. */
+function parseAddress(body: Buffer): KernelAddress | undefined {
+  // IFA_ADDRESS is the peer's where there is one, and then IFA_LOCAL ours.
+  const bytes =
+    attributeIn(body, IFADDRMSG_BYTES, IFA_LOCAL) ?? attributeIn(body, IFADDRMSG_BYTES, IFA_ADDRESS);
+  const address = addressOf(bytes);
+  if (address === undefined) return undefined;
+  return { linkIndex: readU32(body, 4), address, prefixLength: body[1] ?? 0 };
+}
+
+/**
+ * The value of the first attribute of a type; it shares the bytes.
+ * @throws RangeError if an attribute before it is cut short
+ * @see include/uapi/linux/rtnetlink.h struct rtattr
+ */
+function attributeIn(body: Buffer, start: number, wanted: number): Buffer | undefined {
+  for (let at = start; at < body.length; ) {
+    const length = readU16(body, at);
+    if (length < RTATTR_BYTES || at + length > body.length) {
+      throw new RangeError(`Cannot read rtnetlink: an attribute of ${length} bytes is cut short`);
+    }
+    if ((readU16(body, at + 2) & NLA_TYPE_MASK) === wanted)
+      return body.subarray(at + RTATTR_BYTES, at + length);
+    at += (length + 3) & ~3;
+  }
+  return undefined;
+}
+
+function readU16(bytes: Buffer, at: number): number {
+  return HOST_IS_LITTLE_ENDIAN ? bytes.readUInt16LE(at) : bytes.readUInt16BE(at);
+}
+
+function readU32(bytes: Buffer, at: number): number {
+  return HOST_IS_LITTLE_ENDIAN ? bytes.readUInt32LE(at) : bytes.readUInt32BE(at);
 }
 
 function familyNumber(address: IpAddress): number {
