@@ -1,0 +1,51 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { MapShapeError, PinnedPrograms } from '../../../src/dataplane/socklb/program.ts';
+import { FakeSocketPrograms, refusal } from '../../fakes/socket-programs.ts';
+
+let directory: string;
+let programs: FakeSocketPrograms;
+let pinned: PinnedPrograms;
+
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'svcplane-pins-'));
+  programs = new FakeSocketPrograms();
+  pinned = new PinnedPrograms(programs, { directory: join(directory, 'v1'), cgroup: directory });
+});
+
+afterEach(() => {
+  rmSync(directory, { recursive: true });
+});
+
+/** Makes the maps, and closes them. */
+function makeMaps(): void {
+  for (const map of pinned.makeMaps().values()) map[Symbol.dispose]();
+}
+
+describe('openMaps()', () => {
+  it('closes what it has opened where a map is other than it should be', () => {
+    makeMaps();
+    const [, second = programs.maps[0]] = programs.maps;
+    const other = new FakeSocketPrograms();
+    Object.assign(other.maps, { 1: { ...second, maxEntries: 9 } });
+    const newer = new PinnedPrograms(other, { directory: join(directory, 'v1'), cgroup: directory });
+    expect(() => newer.openMaps()).toThrow(MapShapeError);
+    expect([programs.open, other.open]).toEqual([0, 0]);
+  });
+
+  it('closes what it has opened where the kernel refuses the next', () => {
+    makeMaps();
+    programs.fault = (request) => (request === 'open lb_stat' ? refusal('EACCES') : undefined);
+    expect(() => pinned.openMaps()).toThrow(expect.objectContaining({ code: 'EACCES' }));
+    expect(programs.open).toBe(0);
+  });
+
+  it('closes what it has opened where a map is missing', () => {
+    makeMaps();
+    rmSync(join(directory, 'v1', 'maps', 'lb_stat'));
+    expect(pinned.openMaps()).toBeUndefined();
+    expect(programs.open).toBe(0);
+  });
+});
