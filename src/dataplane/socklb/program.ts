@@ -37,18 +37,17 @@ export class PinnedPrograms {
    */
   openMaps(): ReadonlyMap<string, MapHandle> | undefined {
     const opened = new Map<string, MapHandle>();
+    using unused = new DisposableStack();
     for (const definition of this.#programs.maps) {
       const path = this.#mapPath(definition.name);
-      const map = this.#programs.openMap(path);
-      if (!map) {
-        for (const other of opened.values()) other[Symbol.dispose]();
-        return undefined;
-      }
+      const map = unused.use(this.#programs.openMap(path));
+      if (!map) return undefined;
       opened.set(definition.name, map);
       const { name: _, ...shape } = definition;
       const keys = ['type', 'keyBytes', 'valueBytes', 'maxEntries', 'flags'] as const;
       if (keys.some((key) => map.shape[key] !== shape[key])) throw new MapShapeError(path);
     }
+    unused.move();
     return opened;
   }
 
