@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readdirSync, rmdirSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, rmdirSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { readSocklbObject, type SocklbBuild } from '../../../native-bindings/bpf-object.ts';
@@ -126,6 +126,31 @@ describe('BpfSocklbKernel', needsBpf(), () => {
     expect(await kernel.programs(NEVER)).toBe('partly');
     expect(await kernel.attach(NEVER)).toEqual({ outcome: 'ok' });
     expect(await kernel.programs(NEVER)).toBe('attached');
+    await kernel.remove(NEVER);
+  });
+
+  it.each([
+    { lost: 'lb_svc', mode: 'on', hears: ['ENETUNREACH', ''], reached: [false, true] },
+    { lost: 'lb_cfg', mode: 'off', hears: ['ENETUNREACH', 'ENETUNREACH'], reached: [false, false] },
+  ] as const)('has its programs use what it makes in the place of $lost that somebody took away', async (row) => {
+    using namespace = createNamespace('socklb');
+    const socket = () => within(namespace.name, () => new RawSocket('TCP'));
+    using one = socket().bind(A, true);
+    using two = socket().bind(B, true);
+    const before = open();
+    await syncOnce(dataplaneOf(before), wantedOf([`${WEB} random ${A}`]));
+    before[Symbol.dispose]();
+    rmSync(join(place.directory, 'maps', row.lost));
+    using kernel = open();
+    const wanted = row.mode === 'on' ? [`TCP 10.96.0.51:80 random ${B}`] : [];
+    await syncOnce(dataplaneOf(kernel), wantedOf(wanted, row.mode));
+    const heard = ['10.96.0.50:80', '10.96.0.51:80'].map((frontend) => {
+      using client = socket();
+      return client.connect(frontend);
+    });
+    expect([heard, acceptedBy(one, two)]).toEqual([row.hears, row.reached]);
+    expect(await kernel.programs(NEVER)).toBe('attached');
+    expect(readdirSync(join(place.directory, 'links'))).toHaveLength(8);
     await kernel.remove(NEVER);
   });
 

@@ -49,3 +49,38 @@ describe('openMaps()', () => {
     expect(programs.open).toBe(0);
   });
 });
+
+describe('makeMaps()', () => {
+  beforeEach(() => {
+    const maps = pinned.makeMaps();
+    pinned.attach(maps);
+    for (const map of maps.values()) map[Symbol.dispose]();
+    programs.made.length = 0;
+  });
+
+  it('leaves maps and programs alone that are there', () => {
+    makeMaps();
+    expect([programs.made, pinned.state(), programs.open]).toEqual([[], 'attached', 0]);
+  });
+
+  it('loads the programs anew with a map that was lost', () => {
+    rmSync(join(directory, 'v1', 'maps', 'lb_svc'));
+    makeMaps();
+    expect(programs.made).toEqual(['lb_svc', 'load lb_getpeer4', 'load lb_connect4']);
+    expect([pinned.state(), programs.open]).toEqual(['attached', 0]);
+  });
+
+  it.each([
+    'make lb_svc',
+    'load lb_connect4',
+  ])('does not take programs for attached that use a lost map, where %s is refused', (request) => {
+    rmSync(join(directory, 'v1', 'maps', 'lb_svc'));
+    programs.fault = (each) => (each === request ? refusal('ENOMEM') : undefined);
+    expect(() => pinned.makeMaps()).toThrow(expect.objectContaining({ code: 'ENOMEM' }));
+    expect([pinned.state(), programs.open]).toEqual(['partly', 0]);
+    programs.fault = () => undefined;
+    const maps = pinned.makeMaps();
+    pinned.attach(maps);
+    expect(pinned.state()).toBe('attached');
+  });
+});
