@@ -51,18 +51,25 @@ export class PinnedPrograms {
     return opened;
   }
 
-  /** Makes the maps that are not there. */
+  /** Makes the maps that are not there. Attached programs do not know them, and are loaded anew. */
   makeMaps(): ReadonlyMap<string, MapHandle> {
     mkdirSync(join(this.#place.directory, MAPS), { recursive: true, mode: 0o700 });
-    for (const definition of this.#programs.maps) {
-      const path = this.#mapPath(definition.name);
-      using known = this.#programs.openMap(path);
-      if (known) continue;
+    const missing = this.#programs.maps.filter(({ name }) => {
+      using known = this.#programs.openMap(this.#mapPath(name));
+      return known === undefined;
+    });
+    // Before anything is made: whoever is killed in between leaves programs that do not count as attached.
+    if (missing.length > 0) this.#markOutdated();
+    for (const definition of missing) {
       using made = this.#programs.createMap(definition);
-      made.pin(path);
+      made.pin(this.#mapPath(definition.name));
     }
     const maps = this.openMaps();
     if (!maps) throw new Error(`Cannot make the maps of ${this.#place.directory}: somebody takes them away`);
+    using unused = new DisposableStack();
+    for (const map of maps.values()) unused.use(map);
+    if (missing.length > 0 && this.#linkNames().length > 0) this.attach(maps);
+    unused.move();
     return maps;
   }
 
@@ -126,6 +133,14 @@ export class PinnedPrograms {
     return link.info().cgroupId === statSync(this.#place.cgroup, { bigint: true }).ino;
   }
 
+  /** The links go on under names that no version has. */
+  #markOutdated(): void {
+    for (const name of this.#linkNames().filter((each) => !each.endsWith(OUTDATED))) {
+      const path = join(this.#place.directory, LINKS, name);
+      renameSync(path, `${path}${OUTDATED}`);
+    }
+  }
+
   #linkNames(): readonly string[] {
     try {
       return readdirSync(join(this.#place.directory, LINKS));
@@ -157,3 +172,4 @@ function removeIfEmpty(directory: string): void {
 
 const MAPS = 'maps';
 const LINKS = 'links';
+const OUTDATED = '-outdated';
