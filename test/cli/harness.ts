@@ -29,6 +29,7 @@ import { FakeKubeProxy } from '../fakes/kube-proxy.ts';
 import { MemoryLedger } from '../fakes/ledger.ts';
 import { FakeLinkKernel } from '../fakes/link-kernel.ts';
 import { FakeNftablesKernel } from '../fakes/nftables-kernel.ts';
+import type { FakeSocklbKernel } from '../fakes/socklb-kernel.ts';
 import { messagesOf } from '../log-text.ts';
 import { node, service, slice } from '../objects.ts';
 
@@ -101,6 +102,8 @@ export class CliHarness implements Disposable {
   sockets: SocketRecord = NO_SOCKETS;
   /** Why sockets are left alone against the configuration. */
   socketRefusal: string | undefined;
+  /** Without it sockets are left alone. */
+  socketKernel: FakeSocklbKernel | undefined;
   env: Record<string, string> = {};
   hostname = 'n0';
   /** What ends a verb that would go on. */
@@ -219,6 +222,7 @@ export class CliHarness implements Disposable {
       nftables: this.nftables,
       links: this.links,
       ledger: this.ledger,
+      sockets: this.socketKernel,
       socketRefusal: this.socketRefusal,
       nowMs: () => 0,
       readSysctl: this.sysctls.read,

@@ -1,4 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { refusal } from '../fakes/socket-programs.ts';
+import { FakeSocklbKernel } from '../fakes/socklb-kernel.ts';
 import { node, service, slice } from '../objects.ts';
 import { A, type CliHarness, loadedCli, NO_SOCKETS } from './harness.ts';
 
@@ -185,6 +187,22 @@ describe('sockets that can not be balanced', () => {
     ]);
     expect(cli.ipvs.writes).toBeGreaterThan(0);
     expect((await cli.run('plan', '-f', manifests)).exit).toBe(0);
+  });
+
+  it('are rejected where their maps can not be opened, and all else is done', async () => {
+    cli.socketKernel = new FakeSocklbKernel();
+    cli.socketKernel.unreadable = refusal('EACCES');
+    const { exit, err } = await cli.run('apply', '-f', manifests);
+    expect([exit, err]).toEqual([0, expect.stringMatching(/^rejected: socket load balancer: .*EACCES/m)]);
+    expect(cli.ipvs.writes).toBeGreaterThan(0);
+  });
+
+  it('are refused where their maps can not be made, and all else is done', async () => {
+    cli.socketKernel = new FakeSocklbKernel();
+    cli.socketKernel.faults = () => 'EROFS';
+    const { err } = await cli.run('apply', '-f', manifests);
+    expect(err).toMatch(/Cannot add socket programs: EROFS: the bpffs at \/sys\/fs\/bpf is read-only/);
+    expect(cli.ipvs.writes).toBeGreaterThan(0);
   });
 });
 

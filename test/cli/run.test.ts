@@ -3,6 +3,8 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { parseIpAddress } from '../../src/model/address.ts';
 import { askDaemon } from '../../src/status/local-client.ts';
+import { refusal } from '../fakes/socket-programs.ts';
+import { FakeSocklbKernel } from '../fakes/socklb-kernel.ts';
 import { freePort } from '../free-port.ts';
 import { node, service, slice } from '../objects.ts';
 import { CliHarness, NO_SOCKETS, type Output } from './harness.ts';
@@ -133,6 +135,21 @@ describe('run', () => {
     cli.tellLinks();
     await said('(address notice)');
     expect(cli.collections).toBe(1);
+  });
+
+  it('keeps all else in sync where the maps of sockets can not be opened, and opens them once they can', async () => {
+    const kernel = new FakeSocklbKernel();
+    cli.socketKernel = kernel;
+    kernel.unreadable = refusal('EACCES');
+    void run();
+    await said('synced: 8 added, 0 changed, 0 deleted (start)\n');
+    await said('rejected: socket load balancer: ');
+    cli.file('all.json', [SERVICE, slice({ endpoints: [A] })]);
+    await said('synced: 0 added, 0 changed, 1 deleted (files changed)\n');
+    kernel.unreadable = undefined;
+    cli.file('all.json', [SERVICE, slice({ endpoints: [A, B] })]);
+    await vi.waitFor(() => expect(kernel.state).toBe('attached'), 10_000);
+    expect(kernel.elements('lb_backend').size).toBeGreaterThan(0);
   });
 
   it('answers at health check node ports', async () => {

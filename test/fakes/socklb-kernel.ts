@@ -33,6 +33,8 @@ export class FakeSocklbKernel implements SocklbKernel {
   readonly log: string[] = [];
   /** Asked before each request that writes; an errno's name takes its place. */
   faults: (() => string | undefined) | undefined;
+  /** Thrown by whatever reads, as where maps can't be opened. */
+  unreadable: Error | undefined;
 
   /** @param limits how many elements a map takes, where other than in the kernel */
   constructor(limits: Readonly<Partial<Record<SocketMap | 'lb_maglev', number>>> = {}) {
@@ -54,7 +56,7 @@ export class FakeSocklbKernel implements SocklbKernel {
   }
 
   async programs(signal: AbortSignal): Promise<ProgramState> {
-    signal.throwIfAborted();
+    this.#read(signal);
     return this.state;
   }
 
@@ -74,7 +76,7 @@ export class FakeSocklbKernel implements SocklbKernel {
   }
 
   async readAll(map: SocketMap, signal: AbortSignal): Promise<PackedElements> {
-    signal.throwIfAborted();
+    this.#read(signal);
     const elements = [...this.#of(map)];
     this.reads += elements.length;
     return {
@@ -84,7 +86,7 @@ export class FakeSocklbKernel implements SocklbKernel {
   }
 
   async lookUp(map: SocketMap, keys: Uint8Array, signal: AbortSignal) {
-    signal.throwIfAborted();
+    this.#read(signal);
     return slices(keys, MAP_SHAPES[map].keySize).map((key) => {
       this.reads += 1;
       const found = this.#of(map).get(hex(key));
@@ -125,7 +127,7 @@ export class FakeSocklbKernel implements SocklbKernel {
   }
 
   async tables(signal: AbortSignal): Promise<readonly number[]> {
-    signal.throwIfAborted();
+    this.#read(signal);
     return [...this.tablesById.keys()];
   }
 
@@ -147,7 +149,7 @@ export class FakeSocklbKernel implements SocklbKernel {
   }
 
   async statistics(signal: AbortSignal): Promise<readonly bigint[]> {
-    signal.throwIfAborted();
+    this.#read(signal);
     return [];
   }
 
@@ -167,6 +169,11 @@ export class FakeSocklbKernel implements SocklbKernel {
   /** Writes an element, as somebody else may. */
   put(map: SocketMap, key: string, value: string): void {
     this.#of(map).set(key, { bytes: Buffer.from(value, 'hex') });
+  }
+
+  #read(signal: AbortSignal): void {
+    signal.throwIfAborted();
+    if (this.unreadable) throw this.unreadable;
   }
 
   #of(map: SocketMap): Map<string, { bytes: Uint8Array }> {

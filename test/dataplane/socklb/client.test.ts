@@ -1,12 +1,13 @@
-import { existsSync, mkdirSync, readdirSync, rmdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, renameSync, rmdirSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { BpfMap } from '../../../native-bindings/bpf-maps.ts';
 import { readSocklbObject, type SocklbBuild } from '../../../native-bindings/bpf-object.ts';
 import type { BpfSocklbKernel } from '../../../src/dataplane/socklb/client.ts';
 import { createSocklbDataplane } from '../../../src/dataplane/socklb/index.ts';
 import { MAGLEV_SIZE } from '../../../src/dataplane/socklb/layout.ts';
 import { serviceText, sortedServices } from '../../../src/dataplane/socklb/rows.ts';
-import { createNamespace, type NetworkNamespace } from '../../kernel/probe.ts';
+import { createNamespace, type NetworkNamespace, run } from '../../kernel/probe.ts';
 import { within } from '../../kernel/traffic/raw-socket.ts';
 import { needsBpf } from '../../native-bindings/bpf-environment.ts';
 import { acceptedBy, RawSocket } from '../../native-bindings/raw-sockets.ts';
@@ -152,6 +153,48 @@ describe('BpfSocklbKernel', needsBpf(), () => {
     expect(await kernel.programs(NEVER)).toBe('attached');
     expect(readdirSync(join(place.directory, 'links'))).toHaveLength(8);
     await kernel.remove(NEVER);
+  });
+
+  it('refuses what a bpffs that is read-only does not take, and makes it once it is not', async () => {
+    const bpffs = dirname(dirname(place.directory));
+    const remount = (how: 'ro' | 'rw') => run(['mount', '-o', `remount,bind,${how}`, bpffs]);
+    using kernel = open();
+    const dataplane = dataplaneOf(kernel);
+    const wanted = wantedOf([`${WEB} random`]);
+    remount('ro');
+    try {
+      const { make } = dataplane.plan(await dataplane.observe(NEVER), wanted);
+      const { refused, acknowledged } = await dataplane.apply(make, NEVER);
+      expect([new Set(refused.map(({ code }) => code)), acknowledged]).toEqual([new Set(['EROFS']), []]);
+      expect(refused).toHaveLength(3);
+    } finally {
+      remount('rw');
+    }
+    expect(await syncOnce(dataplane, wanted)).toHaveLength(3);
+    await kernel.remove(NEVER);
+  });
+
+  it('stands aside where a map is another than it makes, or something else is pinned in its place', async () => {
+    using kernel = open();
+    const dataplane = dataplaneOf(kernel);
+    const [maps, links] = ['maps', 'links'].map((name) => join(place.directory, name)) as [string, string];
+    const obstacle = async () => (await dataplane.observe(NEVER)).obstacle;
+    await kernel.attach(NEVER);
+    kernel[Symbol.dispose]();
+    renameSync(join(maps, 'lb_cfg'), join(maps, 'other'));
+    {
+      using other = BpfMap.create('lb_cfg', { type: 1, keyBytes: 4, valueBytes: 4, maxEntries: 1, flags: 0 });
+      other.pin(join(maps, 'lb_cfg'));
+    }
+    expect(await obstacle()).toMatch(/another version of svcplane has made it: run svcplane cleanup/);
+    renameSync(join(maps, 'other'), join(maps, 'lb_cfg'));
+    expect(await obstacle()).toBeNull();
+    kernel[Symbol.dispose]();
+    const [link = ''] = readdirSync(links);
+    renameSync(join(links, link), join(maps, 'lb_cfg'));
+    expect(await obstacle()).toMatch(/it is no map but .*bpf.link/);
+    await dataplane.apply(dataplane.teardown(await dataplane.observe(NEVER)).break, NEVER);
+    expect(existsSync(place.directory)).toBe(false);
   });
 
   it('fills a table in place, and gives it up', async () => {

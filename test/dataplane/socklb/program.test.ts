@@ -1,7 +1,8 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { BpfSocklbKernel } from '../../../src/dataplane/socklb/client.ts';
 import { MapShapeError, PinnedPrograms } from '../../../src/dataplane/socklb/program.ts';
 import { FakeSocketPrograms, refusal } from '../../fakes/socket-programs.ts';
 
@@ -82,5 +83,33 @@ describe('makeMaps()', () => {
     const maps = pinned.makeMaps();
     pinned.attach(maps);
     expect(pinned.state()).toBe('attached');
+  });
+});
+
+describe('BpfSocklbKernel', () => {
+  const ONE = { keys: new Uint8Array(4), values: new Uint8Array(8) };
+  const never = new AbortController().signal;
+
+  it('refuses writes where its maps can not be made, and makes them once they can', async () => {
+    using kernel = new BpfSocklbKernel(programs, { directory: join(directory, 'v1'), cgroup: directory });
+    programs.fault = (request) => (request === 'make lb_svc' ? refusal('ENOMEM') : undefined);
+    expect(await kernel.update('lb_cfg', ONE, never)).toEqual({ done: 0, code: 'ENOMEM' });
+    expect(await kernel.delete('lb_cfg', ONE.keys, never)).toEqual({ done: 0, code: 'ENOMEM' });
+    expect(programs.open).toBe(0);
+    programs.fault = () => undefined;
+    expect(await kernel.update('lb_cfg', ONE, never)).toEqual({ done: 1, code: null });
+  });
+
+  it('refuses writes where a file is in the way of its maps', async () => {
+    writeFileSync(join(directory, 'v1'), '');
+    using kernel = new BpfSocklbKernel(programs, { directory: join(directory, 'v1'), cgroup: directory });
+    expect(await kernel.update('lb_svc', ONE, never)).toEqual({ done: 0, code: 'ENOTDIR' });
+  });
+
+  it('rejects where a mistake of ours is the cause', async () => {
+    using kernel = new BpfSocklbKernel(programs, { directory: join(directory, 'v1'), cgroup: directory });
+    programs.fault = () => refusal('ERR_INVALID_ARG_TYPE');
+    await expect(kernel.update('lb_cfg', ONE, never)).rejects.toThrow('ERR_INVALID_ARG_TYPE');
+    await expect(kernel.attach(never)).rejects.toThrow('ERR_INVALID_ARG_TYPE');
   });
 });
