@@ -49,12 +49,18 @@ export abstract class BpfHandle implements Disposable {
   }
 }
 
+/** Something else is pinned where one of ours should be. */
+export class OtherPinError extends Error {
+  override readonly name = 'OtherPinError';
+  readonly code = 'EEXIST';
+}
+
 /** What a pin can be of, as the kernel names descriptors in /proc/self/fd. */
 const DESCRIPTOR_NAMES = { map: 'bpf-map', program: 'bpf-prog', link: 'bpf-link' } as const;
 
 /**
  * A new descriptor of what is pinned there, undefined if there is no such file.
- * @throws SysError EACCES (not of bpffs), EPERM, …; Error if something else is pinned there
+ * @throws SysError EACCES (not of bpffs), EPERM, …; OtherPinError if something else is pinned there
  */
 export function openPinnedFd(path: string, kind: keyof typeof DESCRIPTOR_NAMES): number | undefined {
   const scratch = openScratch();
@@ -66,7 +72,7 @@ export function openPinnedFd(path: string, kind: keyof typeof DESCRIPTOR_NAMES):
   const name = readlinkSync(`/proc/self/fd/${fd}`);
   if (name === `anon_inode:${DESCRIPTOR_NAMES[kind]}`) return fd;
   close(fd);
-  throw new Error(`Cannot use what is pinned at ${path}: it is no ${kind} but ${name}`);
+  throw new OtherPinError(`Cannot use what is pinned at ${path}: it is no ${kind} but ${name}`);
 }
 
 /**

@@ -1,7 +1,7 @@
 import { closeSync, constants as fsConstants, openSync } from 'node:fs';
 import { endianness } from 'node:os';
 import { openScratch } from './arena.ts';
-import { BpfHandle, infoU32, objectInfo, openPinnedFd } from './bpf-handle.ts';
+import { BpfHandle, infoU32, OtherPinError, objectInfo, openPinnedFd } from './bpf-handle.ts';
 import type { BpfProgram } from './bpf-programs.ts';
 import { bpf, bpfError } from './bpf-syscall.ts';
 
@@ -91,11 +91,11 @@ export class BpfLink extends BpfHandle {
     if (value < 0) throw bpfError('BPF_LINK_DETACH', this.subject, errno);
   }
 
-  /** Asks the kernel. @throws SysError; Error if the link is to something else than a cgroup */
+  /** Asks the kernel. @throws SysError; OtherPinError if the link is to something else than a cgroup */
   info(): LinkInfo {
     const info = objectInfo(this.fd, LINK_INFO_BYTES, this.subject);
     if (infoU32(info, 0) !== BPF_LINK_TYPE_CGROUP) {
-      throw new Error(`Cannot use ${this.subject}: it is to no cgroup`);
+      throw new OtherPinError(`Cannot use ${this.subject}: it is to no cgroup`);
     }
     return {
       id: infoU32(info, 4),

@@ -90,7 +90,7 @@ export class BpfMap extends BpfHandle {
 
   /**
    * Opens the map that is pinned there, undefined if there is none. Its shape is whatever it was made with: compare.
-   * @throws SysError EACCES (not in a bpffs), EPERM, …; Error if something else is pinned there
+   * @throws SysError EACCES (not in a bpffs), EPERM, …; OtherPinError if something else is pinned there
    */
   static openPinned(path: string): BpfMap | undefined {
     const fd = openPinnedFd(path, 'map');

@@ -2,6 +2,7 @@ import { setTimeout } from 'node:timers/promises';
 import type { ApplyReport, RefusedOp } from '../dataplane.ts';
 import { Batch, type Codes } from './batch.ts';
 import { endSockets } from './end-sockets.ts';
+import { errnoOf } from './errno.ts';
 import type { SocklbKernel, SocklbOutcome } from './kernel.ts';
 import {
   BACKEND_STATE,
@@ -30,7 +31,7 @@ export type OnAcknowledged = (op: SocklbOp) => void;
 /**
  * Executes operations in order. Those in a row that write frontends are written together, map by map: backends, slots,
  * Maglev tables, then the frontends, so that whoever finds a frontend finds all that it leads to.
- * @throws as the kernel does, where it can't be asked
+ * @throws what no errno names, such as an abort
  */
 export async function applySocklb(
   ops: readonly SocklbOp[],
@@ -43,7 +44,7 @@ export async function applySocklb(
   let next = 0;
   while (next < ops.length && !signal.aborted) {
     const chunk = alike(ops, next);
-    const codes = await execute(chunk, kernel, signal);
+    const codes = await attempt(chunk, kernel, signal);
     for (const op of chunk) {
       const code = codes.get(op);
       if (code !== undefined) refused.push({ op, code, message: refusalMessage(op, code) });
@@ -73,6 +74,17 @@ function alike(ops: readonly SocklbOp[], first: number): readonly SocklbOp[] {
 /** Setting and adding are one kind: both write a frontend. */
 function kindOf(op: SocklbOp | undefined): string | undefined {
   return op?.op === 'setSocketService' ? 'addSocketService' : op?.op;
+}
+
+/** Maps that can't be opened, say, refuse them all. */
+async function attempt(ops: readonly SocklbOp[], kernel: SocklbKernel, signal: AbortSignal): Promise<Codes> {
+  try {
+    return await execute(ops, kernel, signal);
+  } catch (error) {
+    const code = errnoOf(error);
+    if (code === undefined) throw error;
+    return new Map(ops.map((op) => [op, code]));
+  }
 }
 
 async function execute(ops: readonly SocklbOp[], kernel: SocklbKernel, signal: AbortSignal): Promise<Codes> {

@@ -1,3 +1,4 @@
+import { errnoOf } from './errno.ts';
 import type { MapDefinition, MapHandle, SocketPrograms } from './handles.ts';
 import type {
   BatchOutcome,
@@ -185,13 +186,18 @@ export class BpfSocklbKernel implements SocklbKernel, Disposable {
     }
   }
 
+  /** Without maps that could be made, nothing of it is done. */
   #batch(
     signal: AbortSignal,
     act: () => { readonly done: number; readonly refusal?: { readonly code: string } },
   ): BatchOutcome {
     signal.throwIfAborted();
-    const { done, refusal } = act();
-    return { done, code: refusal?.code ?? null };
+    try {
+      const { done, refusal } = act();
+      return { done, code: refusal?.code ?? null };
+    } catch (error) {
+      return { done: 0, code: codeOf(error) };
+    }
   }
 }
 
@@ -205,8 +211,7 @@ function keyOf(serviceId: number): Uint8Array {
 
 /** The kernel's refusals have a name; whatever has none is no refusal. @throws the error itself then */
 function codeOf(error: unknown): string {
-  for (let cause = error; cause instanceof Error; cause = cause.cause) {
-    if ('code' in cause && typeof cause.code === 'string') return cause.code;
-  }
-  throw error;
+  const code = errnoOf(error);
+  if (code === undefined) throw error;
+  return code;
 }

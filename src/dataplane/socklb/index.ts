@@ -4,7 +4,8 @@ import { applySocklb, pause } from './apply.ts';
 import { holdUnwantedSockets } from './hold.ts';
 import type { SocklbKernel } from './kernel.ts';
 import { SocklbMemory } from './memory.ts';
-import { isAsWanted, isPartAsWanted, observeSocklb, observeSocklbChange } from './observe.ts';
+import { isAsWanted, isPartAsWanted } from './observe.ts';
+import { isAsWantedOrAside, observeChangeOrStandAside, observeOrStandAside, standAside } from './obstacle.ts';
 import type { SocklbOp } from './ops.ts';
 import { parseSocklbOp } from './parse-op.ts';
 import { planClearance, planSocklb, teardownSocklb } from './plan.ts';
@@ -43,10 +44,15 @@ export function createSocklbDataplane(
   return {
     name: 'socklb',
     project,
-    observe: (signal) => observeSocklb(context, signal),
-    isAsWanted: (desired, look) => isAsWanted(kernel, project(desired).rows, look),
-    isPartAsWanted: (desired, part, look) => isPartAsWanted(context, project(desired).rows, part, look),
-    plan: (observed, wanted) => planSocklb(observed, wanted, endsSockets),
+    observe: (signal) => observeOrStandAside(context, signal),
+    isAsWanted: (desired, look) =>
+      isAsWantedOrAside(context, look.signal, () => isAsWanted(kernel, project(desired).rows, look)),
+    isPartAsWanted: (desired, part, look) =>
+      isAsWantedOrAside(context, look.signal, () =>
+        isPartAsWanted(context, project(desired).rows, part, look),
+      ),
+    plan: (observed, wanted) =>
+      observed.obstacle === null ? planSocklb(observed, wanted, endsSockets) : standAside(observed.obstacle),
     teardown: teardownSocklb,
     apply,
     reduce: reduceSocklb,
@@ -57,14 +63,14 @@ export function createSocklbDataplane(
     holdUnwanted: holdUnwantedSockets,
     scoped: {
       needs: () => [],
-      observe: (change, signal) => observeSocklbChange(context, change, signal),
+      observe: (change, signal) => observeChangeOrStandAside(context, change, signal),
     },
     clearanceMs: () => memory.waitMs(nowMs()),
     finish: async (signal) => {
       if (memory.waitMs(nowMs()) === null || signal.aborted) return;
       await pause(GRACE_MS);
       const nothing = { before: EMPTY_ROWS, wanted: EMPTY_ROWS, isDrainCheck: true };
-      const rows = await observeSocklbChange(context, nothing, signal);
+      const rows = await observeChangeOrStandAside(context, nothing, signal);
       if (rows) await apply(planClearance(rows, endsSockets), signal);
     },
   };

@@ -16,6 +16,12 @@ export class SocklbMemory {
   #known: KnownRows | undefined;
   #remains = new Map<string, Remain>();
   #used: SocketCapacity = NOTHING;
+  #obstacle: string | null = null;
+
+  /** Why the last look could not be taken; null if it could. */
+  get obstacle(): string | null {
+    return this.#obstacle;
+  }
 
   /** What is known; undefined before the first look at everything. */
   get known(): KnownRows | undefined {
@@ -32,9 +38,18 @@ export class SocklbMemory {
     return this.#remains.get(key)?.sinceMs ?? undefined;
   }
 
+  /** After a look that could not be taken: nothing is known then. */
+  standAside(obstacle: string): void {
+    this.#known = undefined;
+    this.#remains.clear();
+    this.#used = NOTHING;
+    this.#obstacle = obstacle;
+  }
+
   /** After a look at everything. */
   learn({ services, observedAtMs: _, ...known }: SocklbRows): void {
     this.#known = known;
+    this.#obstacle = null;
     this.#remains = new Map(known.remains);
     let used = NOTHING;
     for (const row of services.values()) used = withRow(used, row);

@@ -35,9 +35,10 @@ export function planClearance(observed: SocklbRows, endsSockets = false): readon
 }
 
 /** The maps are ours by name: they go with the programs, and with all that is in them. */
-export function teardownSocklb({ programs, services, remains }: SocklbRows): Plan<SocklbOp> {
-  const isThere = programs !== 'absent' || services.size > 0 || remains.size > 0;
-  const detail = `and their maps, with ${services.size} frontends`;
+export function teardownSocklb({ programs, services, remains, obstacle }: SocklbRows): Plan<SocklbOp> {
+  const isSeen = programs !== 'absent' || services.size > 0 || remains.size > 0;
+  const isThere = isSeen || obstacle !== null;
+  const detail = isSeen ? `and their maps, with ${services.size} frontends` : 'and their maps';
   return {
     make: [],
     break: isThere ? [operation({ op: 'deleteSocketPrograms' }, 'clean-up', detail)] : [],

@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, renameSync, rmdirSync, rmSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, renameSync, rmdirSync, rmSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { LinkHandle, MapHandle, ProgramDefinition, SocketPrograms } from './handles.ts';
 import type { ProgramState } from './kernel.ts';
@@ -17,7 +17,17 @@ export class MapShapeError extends Error {
   readonly code = 'EEXIST';
 
   constructor(path: string) {
-    super(`Cannot use map ${path}: another version of svcplane has made it: run its svcplane cleanup`);
+    super(`Cannot use map ${path}: another version of svcplane has made it`);
+  }
+}
+
+/** A map is gone that was there a moment ago. */
+export class MapsGoneError extends Error {
+  override readonly name = 'MapsGoneError';
+  readonly code = 'ENOENT';
+
+  constructor(directory: string) {
+    super(`Cannot make the maps of ${directory}: somebody takes them away`);
   }
 }
 
@@ -53,7 +63,7 @@ export class PinnedPrograms {
 
   /** Makes the maps that are not there. Attached programs do not know them, and are loaded anew. */
   makeMaps(): ReadonlyMap<string, MapHandle> {
-    mkdirSync(join(this.#place.directory, MAPS), { recursive: true, mode: 0o700 });
+    makeDirectory(join(this.#place.directory, MAPS));
     const missing = this.#programs.maps.filter(({ name }) => {
       using known = this.#programs.openMap(this.#mapPath(name));
       return known === undefined;
@@ -65,7 +75,7 @@ export class PinnedPrograms {
       made.pin(this.#mapPath(definition.name));
     }
     const maps = this.openMaps();
-    if (!maps) throw new Error(`Cannot make the maps of ${this.#place.directory}: somebody takes them away`);
+    if (!maps) throw new MapsGoneError(this.#place.directory);
     using unused = new DisposableStack();
     for (const map of maps.values()) unused.use(map);
     if (missing.length > 0 && this.#linkNames().length > 0) this.attach(maps);
@@ -87,7 +97,7 @@ export class PinnedPrograms {
    * client the address it asked for, then those that change it: no client sees an endpoint in between.
    */
   attach(maps: ReadonlyMap<string, MapHandle>): void {
-    mkdirSync(join(this.#place.directory, LINKS), { recursive: true, mode: 0o700 });
+    makeDirectory(join(this.#place.directory, LINKS));
     const fdOf = (name: string): number => {
       const map = maps.get(name);
       if (!map) throw new RangeError(`Cannot load the programs: there is no map ${name}`);
@@ -158,6 +168,13 @@ export class PinnedPrograms {
   #linkPath({ name }: ProgramDefinition): string {
     return join(this.#place.directory, LINKS, `${name}-${this.#programs.version}`);
   }
+}
+
+/** Level by level: mkdirSync tells ENOENT of a file system that is read-only when it makes several. */
+function makeDirectory(path: string): void {
+  if (existsSync(path)) return;
+  makeDirectory(dirname(path));
+  mkdirSync(path, { mode: 0o700 });
 }
 
 /** Another layout's maps may be there, or it is the file system itself. */

@@ -61,6 +61,7 @@ export function rowsFromMaps(maps: ReadMaps, sinceOf: (key: string) => number | 
     lastServiceId: highest(serviceIds, config?.lastServiceId ?? 0),
     lastBackendId: highest(backendIds, config?.lastBackendId ?? 0),
     observedAtMs: maps.observedAtMs,
+    obstacle: null,
   };
 }
 

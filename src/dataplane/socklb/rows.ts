@@ -66,6 +66,8 @@ export interface SocklbRows {
   readonly lastBackendId: number;
   /** When the rows were read, ms since the epoch: the age of remains is measured by it. 0 in wanted rows. */
   readonly observedAtMs: number;
+  /** Why maps or programs can't be looked at, in one line: then nothing of them is known. null if they can. */
+  readonly obstacle: string | null;
 }
 
 /** No maps and no programs, as where the balancer never was. */
@@ -77,6 +79,7 @@ export const EMPTY_ROWS: SocklbRows = {
   lastServiceId: 0,
   lastBackendId: 0,
   observedAtMs: 0,
+  obstacle: null,
 };
 
 /** How the switch is set, as configurations name it. */
@@ -140,8 +143,9 @@ function compareFrontends(a: FrontendKey, b: FrontendKey): number {
  * for ids must not be given twice. Remains do not count.
  */
 export function canonical(rows: SocklbRows): string {
-  const { config, programs, lastServiceId, lastBackendId } = rows;
+  const { config, programs, lastServiceId, lastBackendId, obstacle } = rows;
   return [
+    ...(obstacle === null ? [] : [`${obstacle}\n`]),
     `programs ${programs}, flags ${config.flags}, UDP ${config.udpFlowSeconds} s, ids ${lastServiceId} ${lastBackendId}\n`,
     ...sortedServices(rows).map((row) => `${serviceText(row)} ${placeText(row)}\n`),
   ].join('');

@@ -71,6 +71,7 @@ export function fromSnapshot({ sockets }: SocketsOfSnapshot, wanted: SocklbRows)
     lastServiceId: sockets.services.length,
     lastBackendId,
     observedAtMs: 0,
+    obstacle: null,
   };
 }
 
