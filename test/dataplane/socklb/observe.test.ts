@@ -85,6 +85,60 @@ describe('observeSocklb()', () => {
   });
 });
 
+describe('clearanceMs()', () => {
+  const wanted = wantedOf([`${WEB} random 10.0.0.2:80`]);
+
+  it('rests longer and longer while what is due is not cleared away', async () => {
+    await world.sync(wanted);
+    expect(world.dataplane.clearanceMs()).toBe(50);
+    world.kernel.faults = () => 'EPERM';
+    const rests: (number | null)[] = [];
+    world.nowMs += 50;
+    for (let i = 0; i < 8; i++) {
+      // It may go, and nobody has tried yet.
+      if (i === 0) expect(world.dataplane.clearanceMs()).toBe(0);
+      await world.sync(wanted);
+      const rest = world.dataplane.clearanceMs();
+      rests.push(rest);
+      world.nowMs += rest ?? 0;
+    }
+    expect(rests).toEqual([1000, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000]);
+    world.kernel.faults = undefined;
+    await world.sync(wanted);
+    expect(world.dataplane.clearanceMs()).toBeNull();
+  });
+
+  it('rests, too, where nothing is tried, as behind a gate that is closed', async () => {
+    await world.sync(wanted);
+    world.nowMs += 50;
+    await world.observe();
+    expect(world.dataplane.clearanceMs()).toBe(1000);
+  });
+
+  it('rests after a look at a scope', async () => {
+    await world.sync(wanted);
+    world.nowMs += 50;
+    await world.dataplane.scoped?.observe({ before: wanted, wanted, isDrainCheck: true }, NEVER);
+    expect(world.dataplane.clearanceMs()).toBe(1000);
+  });
+
+  it('lets go at once what has become due since the last look', async () => {
+    await world.observe();
+    await world.sync(wanted);
+    world.nowMs += 60;
+    expect(world.dataplane.clearanceMs()).toBe(0);
+  });
+
+  it('has nobody look again for endpoints that are kept until they have terminated', async () => {
+    await world.settle(wantedOf([`UDP 10.96.0.10:53 random 10.0.0.3:53 weight 0 10.0.0.4:53`]));
+    expect((await world.observe()).remains.size).toBe(1);
+    expect(world.dataplane.clearanceMs()).toBeNull();
+    // One that goes is a change, which takes it away.
+    await world.sync(wantedOf([`UDP 10.96.0.10:53 random 10.0.0.4:53`]));
+    expect((await world.observe()).remains.size).toBe(0);
+  });
+});
+
 describe('finish()', () => {
   it('waits until what was left over may go, and clears it away, and nothing else', async () => {
     const realTime = createSocklbDataplane({ kernel: world.kernel, nowMs: Date.now }, OPTIONS);
