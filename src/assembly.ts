@@ -55,6 +55,8 @@ export interface Resources extends IpvsResources {
   readonly connectionSync?: SyncKernel;
   /** Without it sockets are left alone: as where the kernel has no BPF. */
   readonly sockets?: SocklbKernel | undefined;
+  /** Milliseconds, on a clock that nobody sets. @default nowMs */
+  readonly monotonicMs?: () => number;
   /** Why there are none although they are wanted. */
   readonly socketRefusal?: string | undefined;
   /** Without it no address is announced. */
@@ -94,8 +96,8 @@ export function assembleDataplanes(config: Config, resources: Resources): Datapl
   const vrrp =
     resources.keepalived &&
     vrrpDataplane(resources.keepalived(config.vrrp.directory, config.vrrp.program), config.vrrp);
-  const { sockets, socketRefusal } = resources;
-  const socklb = sockets && socketDataplane(config, sockets, resources.nowMs);
+  const { sockets, socketRefusal, monotonicMs = resources.nowMs } = resources;
+  const socklb = sockets && socketDataplane(config, sockets, monotonicMs);
   const absent = socketRefusal === undefined ? undefined : createAbsentSocklb(socketRefusal);
   // Rules before servers, servers before their address is local, and that before it is announced; sockets last, for they
   // go past all of it.

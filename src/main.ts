@@ -74,16 +74,8 @@ async function openNode(config: Config, access: 'read' | 'write'): Promise<NodeA
   const flows = new NetlinkFlowKernel(tracking);
   const sockets = resources.use(await openSockets(config, access));
   const connectionSync = new NetlinkSyncKernel(client);
-  const outside = {
-    kernel,
-    flows,
-    links,
-    nftables,
-    ledger,
-    keepalived: openKeepalived,
-    connectionSync,
-    nowMs: Date.now,
-  };
+  const others = { keepalived: openKeepalived, connectionSync, ...CLOCKS };
+  const outside = { kernel, flows, links, nftables, ledger, ...others };
   let wired = wire(config, outside, sockets);
   // A process that makes no further sync leaves nothing over.
   if (access === 'write') resources.defer(() => wired.dataplanes.socklb?.finish(interrupted.signal));
@@ -129,6 +121,8 @@ async function readTrafficAside(signal: AbortSignal) {
   using socket = NetlinkSocket.open(NETLINK_GENERIC);
   return readTraffic(openIpvs(socket), signal);
 }
+
+const CLOCKS = { nowMs: Date.now, monotonicMs: () => performance.now() };
 
 /** What sockets are balanced with may change with the configuration. */
 function wire(config: Config, outside: Resources, { kernel, refusal }: NodeSockets) {

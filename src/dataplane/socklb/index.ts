@@ -16,13 +16,13 @@ import { canonical, EMPTY_ROWS, type SocklbRows } from './rows.ts';
 
 export interface SocklbResources {
   readonly kernel: SocklbKernel;
-  /** Wall clock, ms since the epoch. */
+  /** Milliseconds, on a clock that nobody sets. */
   readonly nowMs: () => number;
 }
 
 /** The socket balancer, which leaves what it refuses to IPVS. */
 export interface SocklbDataplane extends Dataplane<SocklbRows, SocklbOp> {
-  /** When a further sync has something to clear away, in milliseconds from now; null if nothing remains. */
+  /** When another sync may have something to clear away, in milliseconds from now; null if none will. */
   clearanceMs(): number | null;
   /** Waits until what this process has left over may go, and clears it away: for one that makes no further sync. */
   finish(signal: AbortSignal): Promise<void>;
@@ -68,7 +68,8 @@ export function createSocklbDataplane(
     clearanceMs: () => memory.waitMs(nowMs()),
     finish: async (signal) => {
       if (memory.waitMs(nowMs()) === null || signal.aborted) return;
-      await pause(GRACE_MS);
+      // A timer may be up to a millisecond early.
+      await pause(GRACE_MS + 1);
       const nothing = { before: EMPTY_ROWS, wanted: EMPTY_ROWS, isDrainCheck: true };
       const rows = await observeChangeOrStandAside(context, nothing, signal);
       if (rows) await apply(planClearance(rows, endsSockets), signal);

@@ -17,6 +17,7 @@ export class SocklbMemory {
   #remains = new Map<string, Remain>();
   #used: SocketCapacity = NOTHING;
   #obstacle: string | null = null;
+  #lookedAtMs = Number.NEGATIVE_INFINITY;
 
   /** Why the last look could not be taken; null if it could. */
   get obstacle(): string | null {
@@ -33,7 +34,7 @@ export class SocklbMemory {
     return this.#used;
   }
 
-  /** Since when something remains, by remainKey(), ms since the epoch; undefined if that is new. */
+  /** Since when something remains, by remainKey(), on the caller's clock; undefined if that is new. */
   sinceMs(key: string): number | undefined {
     return this.#remains.get(key)?.sinceMs ?? undefined;
   }
@@ -47,7 +48,8 @@ export class SocklbMemory {
   }
 
   /** After a look at everything. */
-  learn({ services, observedAtMs: _, ...known }: SocklbRows): void {
+  learn({ services, observedAtMs, ...known }: SocklbRows): void {
+    this.looked(observedAtMs);
     this.#known = known;
     this.#obstacle = null;
     this.#remains = new Map(known.remains);
@@ -55,6 +57,11 @@ export class SocklbMemory {
     for (const row of services.values()) used = withRow(used, row);
     for (const remain of known.remains.values()) used = changed(used, remain, 1);
     this.#used = used;
+  }
+
+  /** After a look by which a plan takes away what may go. */
+  looked(atMs: number): void {
+    this.#lookedAtMs = atMs;
   }
 
   /** After the kernel has acknowledged `op`. */
@@ -76,9 +83,9 @@ export class SocklbMemory {
     else if (op.op === 'deleteSocketPrograms') this.learn(EMPTY_ROWS);
   }
 
-  /** When what remains may go, in milliseconds from now; null if nothing does. */
+  /** When another sync may take away what remains, in milliseconds from now; null if none will. */
   waitMs(nowMs: number): number | null {
-    return waitMs(this.#remains.values(), nowMs);
+    return waitMs(this.#remains.values(), nowMs, this.#lookedAtMs);
   }
 
   #written({ op, service }: Extract<SocklbOp, { readonly service: unknown }>): void {

@@ -25,7 +25,7 @@ import { EMPTY_ROWS, type ServiceRow, type SocklbRows, serviceText } from './row
 export interface ObserveContext {
   readonly kernel: SocklbKernel;
   readonly memory: SocklbMemory;
-  /** Wall clock, ms since the epoch. */
+  /** Milliseconds, on a clock that nobody sets. */
   readonly nowMs: () => number;
 }
 

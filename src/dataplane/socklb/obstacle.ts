@@ -18,10 +18,15 @@ export function observeChangeOrStandAside(
   change: RowsChange<SocklbRows>,
   signal: AbortSignal,
 ): Promise<SocklbRows | null> {
+  const { kernel, memory } = context;
   return orStandAside(context, async () => {
-    if (context.memory.obstacle === null) return observeSocklbChange(context, change, signal);
-    await open(context.kernel, signal);
-    return null;
+    if (memory.obstacle !== null) {
+      await open(kernel, signal);
+      return null;
+    }
+    const rows = await observeSocklbChange(context, change, signal);
+    if (rows) memory.looked(rows.observedAtMs);
+    return rows;
   });
 }
 

@@ -34,7 +34,7 @@ export interface ReadMaps {
 /**
  * The rows that maps hold. What can't be used as it is has a fault, and what no frontend leads to remains; neither is
  * ever touched here.
- * @param sinceOf since when something is known to remain, by remainKey(), ms since the epoch; else since now
+ * @param sinceOf since when something is known to remain, by remainKey(); else since now
  */
 export function rowsFromMaps(maps: ReadMaps, sinceOf: (key: string) => number | undefined): SocklbRows {
   const elements = unpackAll(maps);

@@ -25,7 +25,7 @@ export type LeftElement =
   | { readonly kind: 'entry'; readonly key: string };
 
 export interface RemainTime {
-  /** Since when, ms since the epoch, at the latest; null while a frontend that is to be replaced still leads to it. */
+  /** Since when, at the latest, in ms of a clock that nobody sets; null while a frontend that is to be replaced still leads to it. */
   readonly sinceMs: number | null;
 }
 
@@ -58,13 +58,30 @@ export function isDue({ sinceMs }: RemainTime, nowMs: number): boolean {
   return sinceMs !== null && nowMs - sinceMs >= GRACE_MS;
 }
 
-/** When what remains may go, in milliseconds from now; null if nothing remains. */
-export function waitMs(remains: Iterable<RemainTime>, nowMs: number): number | null {
+/** What could not go is tried again after as long a time as it has been due, but for these bounds. */
+const MIN_REST_MS = 1000;
+const MAX_REST_MS = 30_000;
+
+/**
+ * When another sync may take away what remains, in milliseconds from now; null if none will.
+ * @param lookedAtMs when what remains was last looked at: what was due by then could not go
+ */
+export function waitMs(remains: Iterable<Remain>, nowMs: number, lookedAtMs: number): number | null {
   let wait: number | null = null;
-  for (const { sinceMs } of remains) {
-    if (sinceMs !== null) wait = Math.min(wait ?? GRACE_MS, Math.max(0, sinceMs + GRACE_MS - nowMs));
+  for (const remain of remains) {
+    const each = waitOf(remain, nowMs, lookedAtMs);
+    if (each !== null) wait = Math.min(wait ?? each, each);
   }
   return wait;
+}
+
+function waitOf(remain: Remain, nowMs: number, lookedAtMs: number): number | null {
+  if (remain.sinceMs === null) return null;
+  const dueAtMs = remain.sinceMs + GRACE_MS;
+  if (!isDue(remain, lookedAtMs)) return Math.max(0, dueAtMs - nowMs);
+  // It is kept while it terminates, and goes with the change that ends that.
+  if (remain.kind === 'backend' && remain.isTerminating) return null;
+  return Math.min(MAX_REST_MS, Math.max(MIN_REST_MS, nowMs - dueAtMs));
 }
 
 /** Key of a backend by whose and which it is: an endpoint that comes back gets its backend back. */

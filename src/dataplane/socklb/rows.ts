@@ -64,7 +64,7 @@ export interface SocklbRows {
   /** The highest ids ever given; 0 in wanted rows. */
   readonly lastServiceId: number;
   readonly lastBackendId: number;
-  /** When the rows were read, ms since the epoch: the age of remains is measured by it. 0 in wanted rows. */
+  /** When the rows were read, in ms of a clock that nobody sets: remains age by it. 0 in wanted rows. */
   readonly observedAtMs: number;
   /** Why maps or programs can't be looked at, in one line: then nothing of them is known. null if they can. */
   readonly obstacle: string | null;
