@@ -55,6 +55,11 @@ const STAYS = {
 it('NodeSockets is there where the machine can do it, whatever becomes of the mode', async () => {
   using sockets = await NodeSockets.open(ON, 'write', async () => bindings());
   expect(sockets.state()).toMatchObject({ outcome: 'used', cgroup: '/sys/fs/cgroup', reason: null });
+  expect(sockets.state('why')).toMatchObject({
+    outcome: 'refused',
+    cgroup: '/sys/fs/cgroup',
+    reason: 'why',
+  });
   const { kernel } = sockets;
   expect(kernel).toBeDefined();
   await sockets.configure({ ...ON, mode: 'off' });

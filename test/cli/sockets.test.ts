@@ -15,6 +15,14 @@ describe('socketsLine()', () => {
   });
 });
 
+it('socketsLine() says what fails at the cgroup', () => {
+  const cgroup = '/sys/fs/cgroup';
+  const used = { ...NO_SOCKETS, outcome: 'used', cgroup, reason: null } as const;
+  expect(socketsLine(used)).toBe('sockets: mode auto, at /sys/fs/cgroup');
+  const line = 'sockets: mode auto, at /sys/fs/cgroup: FAILED: why';
+  expect(socketsLine({ ...used, outcome: 'refused', reason: 'why' })).toBe(line);
+});
+
 describe('socketNotes()', () => {
   it.each(['used', 'unasked', 'refused'] as const)('has none of sockets that are %s', (outcome) => {
     expect(socketNotes({ outcome, reason: 'why' })).toEqual([]);

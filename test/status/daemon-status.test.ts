@@ -250,6 +250,15 @@ describe('DaemonStatus.metrics(), of svcplane', () => {
     expect(await samples('svcplane_socket_events_total', without)).toEqual([]);
   });
 
+  test.each([
+    { name: 'fail at a cgroup that was found', change: { outcome: 'refused', reason: 'no' }, failed: ' 1' },
+    { name: 'are switched off', change: { mode: 'off' }, failed: ' 0' },
+  ] as const)('does not count sockets as balanced that $name', async ({ change, failed }) => {
+    const of = daemonStatus(clock, { view: () => ({ ...EMPTY_VIEW, sockets: { ...BALANCED, ...change } }) });
+    expect(await samples('svcplane_sockets_balanced', of)).toEqual([' 0']);
+    expect(await samples('svcplane_sockets_failed', of)).toEqual([failed]);
+  });
+
   test('tells what the process costs, each time anew', async () => {
     await samples('process_cpu_seconds_total');
     expect(await samples('process_cpu_seconds_total')).toEqual([' 1.5']);

@@ -164,6 +164,12 @@ describe('the row of sockets', () => {
     const status = daemonStatus({ seconds: 1 }, { view: () => ({ ...EMPTY_VIEW, sockets }) });
     expect(renderStatus(status.document())).toContain(`\nsockets    ${row}\n`);
   });
+
+  test('says that they fail at a cgroup that was found', () => {
+    const sockets = { ...BALANCED, outcome: 'refused', reason: 'why', served: 0, left: 4 } as const;
+    const status = daemonStatus({ seconds: 1 }, { view: () => ({ ...EMPTY_VIEW, sockets }) });
+    expect(renderStatus(status.document())).toContain('\nsockets    auto, FAILED: why\n');
+  });
 });
 
 describe('durationText()', () => {
