@@ -189,16 +189,18 @@ function noKernel(): never {
   throw new Error('No kernel is looked at here');
 }
 
-/** How many of the virtual servers sockets are connected past, and how many all go through IPVS. */
-export function countSocketFrontends(
+/**
+ * How many of the virtual servers sockets are connected past, and how many all go through IPVS; and why sockets are not
+ * balanced as they are to be, or null. By what syncs have seen and done: reads nothing.
+ */
+export function socketStanding(
   { socklb }: Pick<Dataplanes, 'socklb'>,
   desired: DesiredState | undefined,
-): { readonly served: number; readonly left: number } {
-  if (!desired) return { served: 0, left: 0 };
-  const rows = socklb?.project(desired).rows.services;
-  const keys = [...desired.virtualServers.keys()];
-  const served = rows ? keys.filter((key) => rows.has(key)).length : 0;
-  return { served, left: keys.length - served };
+): { readonly failure: string | null; readonly served: number; readonly left: number } {
+  const standing = socklb?.standing();
+  const keys = [...(desired?.virtualServers.keys() ?? [])];
+  const served = standing ? keys.filter((key) => standing.serves(key)).length : 0;
+  return { failure: standing?.failure ?? null, served, left: keys.length - served };
 }
 
 /** What `snapshot` records as the state of every dataplane; it records no sysctls, which count as right. */

@@ -4,11 +4,11 @@ import type { NetlinkSocket } from '../native-bindings/netlink-socket.ts';
 import {
   assembleDataplanes,
   assembleUnconnected,
-  countSocketFrontends,
   observeSnapshot,
   projectSnapshot,
   type Resources,
   recordedStates,
+  socketStanding,
   traceRows,
 } from './assembly.ts';
 import type { CliContext, NodeAccess } from './cli/context.ts';
@@ -91,7 +91,10 @@ async function openNode(config: Config, access: 'read' | 'write'): Promise<NodeA
       await sockets.configure(changed.socketLoadBalancer);
       wired = wire(changed, outside, sockets);
     },
-    sockets: (desired) => ({ ...sockets.state(), ...countSocketFrontends(wired.dataplanes, desired) }),
+    sockets: (desired) => {
+      const { failure, ...counts } = socketStanding(wired.dataplanes, desired);
+      return { ...sockets.state(failure), ...counts };
+    },
     announcements: (desired) => (desired ? (wired.dataplanes.vrrp?.announcements(desired) ?? []) : []),
     endAnnouncing: async () => (endsWith(process) ? wired.dataplanes.vrrp?.stop() : undefined),
     notes: ledger.notes,

@@ -105,16 +105,19 @@ export class NodeSockets implements Disposable {
     this.#kernel = new BpfSocklbKernel(programs, this.#choice.place, openEnder(bindings));
   }
 
-  /** `events` is null where nothing is counted, or it can't be read. */
-  state() {
+  /**
+   * `events` is null where nothing is counted, or it can't be read.
+   * @param failure why sockets are not balanced where there is all that it takes; null if they are
+   */
+  state(failure: string | null = null) {
     const { mode } = this.#settings;
     const choice = this.#choice;
     const isUsed = choice.outcome === 'used';
     return {
       mode,
-      outcome: choice.outcome,
+      outcome: isUsed && failure !== null ? 'refused' : choice.outcome,
       cgroup: isUsed ? choice.place.cgroup : null,
-      reason: isUsed ? null : choice.reason,
+      reason: isUsed ? failure : choice.reason,
       events: this.#events(),
     };
   }

@@ -3,7 +3,8 @@ import type { SocketRecord } from '../status/records.ts';
 
 /** One line for the log. */
 export function socketsLine({ mode, outcome, cgroup, reason }: SocketRecord): string {
-  if (cgroup !== null) return `sockets: mode ${mode}, at ${cgroup}`;
+  if (cgroup !== null)
+    return `sockets: mode ${mode}, at ${cgroup}${outcome === 'used' ? '' : `: FAILED: ${reason}`}`;
   const again = outcome === 'unasked' ? '' : '; start svcplane again when it is there';
   return `sockets: mode ${mode}, all left to IPVS: ${reason}${again}`;
 }

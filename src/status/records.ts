@@ -55,14 +55,14 @@ export interface SocketRecord {
   readonly mode: 'auto' | 'on' | 'off' | 'hostOnly';
   /**
    * `used`: the socket balancer is there; `unasked`: it is not to be there; `lacking`: it could be, but for what the
-   * machine lacks; `refused`: so, and the configuration wants it.
+   * machine lacks; `refused`: so, and the configuration wants it, or the kernel does not do what was tried.
    */
   readonly outcome: 'used' | 'unasked' | 'lacking' | 'refused';
-  /** Whose sockets are balanced; null where none are. */
+  /** Whose sockets are balanced, or are to be; null where there is nothing to do it with. */
   readonly cgroup: string | null;
   /** Why none are; null where some are. */
   readonly reason: string | null;
-  /** Virtual servers that sockets go past. */
+  /** Virtual servers that sockets go past, as acknowledged by the kernel. */
   readonly served: number;
   /** Virtual servers that IPVS alone serves. */
   readonly left: number;

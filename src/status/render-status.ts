@@ -69,7 +69,7 @@ function apiTexts({ api }: StatusDocument, nowMs: number): readonly string[] {
 function socketsText({ sockets }: StatusDocument): string {
   if (!sockets) return 'not known yet';
   const { mode, outcome, cgroup, reason, served, left } = sockets;
-  if (cgroup !== null) return `${mode}, at ${cgroup}: ${served} frontends served, ${left} left to IPVS`;
+  if (outcome === 'used') return `${mode}, at ${cgroup}: ${served} frontends served, ${left} left to IPVS`;
   return outcome === 'refused' ? `${mode}, FAILED: ${reason}` : `${mode}, left to IPVS: ${reason}`;
 }
 

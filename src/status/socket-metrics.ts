@@ -12,9 +12,9 @@ export class SocketMetrics {
   }
 
   /** Brings them up to date: they are looked at only when somebody asks. */
-  looked({ cgroup, outcome, served, left, events: counted }: SocketRecord): void {
+  looked({ mode, outcome, served, left, events: counted }: SocketRecord): void {
     const { balanced, failed, frontends, events } = this.#metrics;
-    balanced.set(cgroup === null ? 0 : 1);
+    balanced.set(outcome === 'used' && mode !== 'off' ? 1 : 0);
     failed.set(outcome === 'refused' ? 1 : 0);
     frontends.set({ by: 'sockets' }, served);
     frontends.set({ by: 'ipvs' }, left);

@@ -13,6 +13,7 @@ import { memoisedFrontends, type ProjectOptions, projectSocklb } from './project
 import { reduceSocklb } from './reduce.ts';
 import { GRACE_MS } from './remains.ts';
 import { canonical, EMPTY_ROWS, type SocklbRows } from './rows.ts';
+import type { SocketStanding } from './standing.ts';
 
 export interface SocklbResources {
   readonly kernel: SocklbKernel;
@@ -22,6 +23,8 @@ export interface SocklbResources {
 
 /** The socket balancer, which leaves what it refuses to IPVS. */
 export interface SocklbDataplane extends Dataplane<SocklbRows, SocklbOp> {
+  /** What has become of sockets; reads nothing of the kernel. */
+  standing(): SocketStanding;
   /** When another sync may have something to clear away, in milliseconds from now; null if none will. */
   clearanceMs(): number | null;
   /** Waits until what this process has left over may go, and clears it away: for one that makes no further sync. */
@@ -38,8 +41,11 @@ export function createSocklbDataplane(
   const memory = new SocklbMemory();
   const context = { kernel, memory, nowMs };
   const endsSockets = kernel.ending.outcome !== 'unsupported';
-  const apply = (ops: readonly SocklbOp[], signal: AbortSignal) =>
-    applySocklb(ops, kernel, (op) => memory.acknowledge(op, nowMs()), signal);
+  const apply = async (ops: readonly SocklbOp[], signal: AbortSignal) => {
+    const report = await applySocklb(ops, kernel, (op) => memory.acknowledge(op, nowMs()), signal);
+    memory.record.applied(report);
+    return report;
+  };
   const project = (desired: DesiredState) => projectSocklb(desired, options, frontendOf);
   return {
     name: 'socklb',
@@ -65,6 +71,7 @@ export function createSocklbDataplane(
       needs: () => [],
       observe: (change, signal) => observeChangeOrStandAside(context, change, signal),
     },
+    standing: () => memory.record.standing(options.mode),
     clearanceMs: () => memory.waitMs(nowMs()),
     finish: async (signal) => {
       if (memory.waitMs(nowMs()) === null || signal.aborted) return;

@@ -4,6 +4,7 @@ import { type SocketCapacity, withRow } from './project.ts';
 import { changeRemains, remainsAfter } from './reduce.ts';
 import { type Remain, waitMs } from './remains.ts';
 import { EMPTY_ROWS, type SocklbRows } from './rows.ts';
+import { StandingRecord } from './standing.ts';
 
 /** What is known of the maps as a whole, but for their frontends. */
 export type KnownRows = Omit<SocklbRows, 'services' | 'observedAtMs'>;
@@ -17,6 +18,7 @@ export class SocklbMemory {
   #remains = new Map<string, Remain>();
   #used: SocketCapacity = NOTHING;
   #obstacle: string | null = null;
+  readonly record = new StandingRecord();
   #lookedAtMs = Number.NEGATIVE_INFINITY;
 
   /** Why the last look could not be taken; null if it could. */
@@ -45,10 +47,13 @@ export class SocklbMemory {
     this.#remains.clear();
     this.#used = NOTHING;
     this.#obstacle = obstacle;
+    this.record.saw({ ...EMPTY_ROWS, obstacle });
   }
 
   /** After a look at everything. */
-  learn({ services, observedAtMs, ...known }: SocklbRows): void {
+  learn(rows: SocklbRows): void {
+    const { services, observedAtMs, ...known } = rows;
+    this.record.saw(rows);
     this.looked(observedAtMs);
     this.#known = known;
     this.#obstacle = null;
@@ -66,6 +71,7 @@ export class SocklbMemory {
 
   /** After the kernel has acknowledged `op`. */
   acknowledge(op: SocklbOp, nowMs: number): void {
+    this.record.acknowledge(op);
     if (!this.#known) return;
     const change = remainsAfter(op);
     for (const key of change.gone) {
