@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { rmdirSync } from 'node:fs';
+import { mkdirSync, rmdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import {
@@ -83,6 +83,30 @@ describe('mountFileSystem()', needsBpf(), () => {
     expect(seen.length).toBeGreaterThan(0);
     expect(seen.filter(({ isHandedIn }) => !isHandedIn)).toEqual([]);
     expect(findCgroup2Mounts()[0]?.isHandedIn).toBe(false);
+  });
+
+  test('findCgroup2Mounts() leaves out what another mount hides', () => {
+    const path = temporaryDirectory();
+    const below = join(path, 'below');
+    mkdirSync(below);
+    mountFileSystem('cgroup2', below);
+    const found = () => findCgroup2Mounts().map((each) => each.path);
+    try {
+      expect(found()).toContain(below);
+      // Of a tmpfs the root may have inode 1, too.
+      mountFileSystem('bpf', below);
+      expect(found()).not.toContain(below);
+      unmountFileSystem(below);
+      // Now the path does not even exist.
+      mountFileSystem('bpf', path);
+      expect(found()).not.toContain(below);
+      unmountFileSystem(path);
+      expect(found()).toContain(below);
+    } finally {
+      unmountFileSystem(below);
+      rmdirSync(below);
+      rmdirSync(path);
+    }
   });
 
   test('mountFileSystem() throws for a path that does not exist', () => {
