@@ -5,6 +5,7 @@ import { type Probe, probeOfError, SUPPORTED } from './probe.ts';
 
 // include/uapi/linux/magic.h
 const BPF_FS_MAGIC = 0xcafe4a11;
+const CGROUP2_SUPER_MAGIC = 0x63677270;
 // include/uapi/linux/mount.h
 const MS_NOSUID = 2;
 const MS_NODEV = 4;
@@ -58,16 +59,26 @@ export function probeBpffs(path: string): Probe {
 }
 
 /**
- * The cgroup2 mounts that this process sees, those with the root of all cgroups first.
+ * The cgroup2 mounts that this process can get to, those with the root of all cgroups first.
  * @throws Error if the mount table cannot be read
  */
 export function findCgroup2Mounts(): readonly Cgroup2Mount[] {
-  const mounts = cgroup2Entries(readFileSync(MOUNT_TABLE, 'utf8')).map(({ path, top }) => ({
-    path,
-    isHostRoot: statSync(path).ino === ROOT_CGROUP_INODE,
-    isHandedIn: /^(\/\.\.)+$/.test(top),
-  }));
+  const mounts = cgroup2Entries(readFileSync(MOUNT_TABLE, 'utf8')).flatMap(({ path, top }) => {
+    const inode = cgroup2Inode(path);
+    if (inode === undefined) return [];
+    return [{ path, isHostRoot: inode === ROOT_CGROUP_INODE, isHandedIn: /^(\/\.\.)+$/.test(top) }];
+  });
   return mounts.toSorted((a, b) => Number(b.isHostRoot) - Number(a.isHostRoot));
+}
+
+/** Of the cgroup at a path; undefined where another mount hides it, or this process may not get there. */
+function cgroup2Inode(path: string): number | undefined {
+  try {
+    return statfsSync(path).type === CGROUP2_SUPER_MAGIC ? statSync(path).ino : undefined;
+  } catch {
+    // It is of no use then, and another mount may do.
+    return undefined;
+  }
 }
 
 /** Is there a cgroup2 with the root of all cgroups at its top? Its absence does not mean that the kernel has none. */
