@@ -317,9 +317,11 @@ INLINE enum verdict balance(struct call *call, struct target *target)
 	if (!backend)
 		backend = by_slot(&call->svc);
 	if (!backend) {
-		/* The row changed under us, and its old slots are gone: the new ones are there. */
+		/* The row changed under us, and its old slots are gone: the new ones are there. Without a row it is left to IPVS. */
 		count(STAT_STALE);
-		if (read_service(&key, &call->svc) && call->svc.count)
+		if (!read_service(&key, &call->svc))
+			return LEAVE;
+		if (call->svc.count)
 			backend = by_slot(&call->svc);
 		if (!backend) {
 			count(STAT_REFUSED);
