@@ -240,6 +240,19 @@ describe('socklb on a kernel', () => {
     );
   });
 
+  it('balances nobody by a switch that is not set, wherever its first start is cut off', async () => {
+    await fc.assert(
+      fc.asyncProperty(wantedRows, async (wanted) => {
+        const world = new SocklbWorld();
+        for (const op of world.dataplane.plan(await world.observe(), wanted).make) {
+          await world.dataplane.apply([op], NEVER);
+          const { programs, config } = await world.observe();
+          if (programs !== 'absent') expect(config).toEqual(wanted.config);
+        }
+      }),
+    );
+  });
+
   it('is gone with all that is in it', async () => {
     await fc.assert(
       fc.asyncProperty(wantedRows, async (wanted) => {

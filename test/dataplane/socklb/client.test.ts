@@ -62,7 +62,7 @@ describe('BpfSocklbKernel', needsBpf(), () => {
     const first = open();
     expect(
       await syncOnce(dataplaneOf(first), wantedOf([`${WEB} random ${A}`, 'TCP 10.96.0.51:80 random'])),
-    ).toEqual(['addSocketService', 'addSocketService', 'addSocketPrograms', 'setSocketMode']);
+    ).toEqual(['addSocketService', 'addSocketService', 'setSocketMode', 'addSocketPrograms']);
     using opened = socket();
     expect([opened.connect(frontend), opened.peer(), ...reached()]).toEqual(['', frontend, true, false]);
     expect(connect('10.96.0.51:80')).toBe('ECONNREFUSED');

@@ -37,14 +37,30 @@ function justAfter(ageMs: number, ...histories: readonly (readonly string[])[]):
 
 export const PLAN_CASES: readonly PlanCase[] = [
   {
-    name: 'adds frontends, then the programs, then switches on',
+    name: 'adds frontends, then sets the switch, then attaches the programs that read it',
     world: async () => new SocklbWorld(),
     wanted: wantedOf([`${WEB} random ${A} ${B} weight 2`, `${DNS} maglev affinity 60 ${C}`]),
     make: [
       `addSocketService socket ${DNS}: maglev affinity 60 ${C}`,
       `addSocketService socket ${WEB}: random ${A}, ${B} weight 2`,
-      'addSocketPrograms socket programs',
       'setSocketMode socket balancer: on → on, UDP 300 s',
+      'addSocketPrograms socket programs',
+    ],
+  },
+  {
+    name: 'attaches what is missing before it switches on, where some programs read the switch already',
+    world: async () => {
+      const world = new SocklbWorld();
+      await world.settle(wantedOf([`${WEB} random ${A}`]));
+      await world.settle(wantedOf([], 'off'));
+      world.kernel.state = 'partly';
+      return world;
+    },
+    wanted: wantedOf([`${WEB} random ${A}`]),
+    make: [
+      `addSocketService socket ${WEB}: random ${A}`,
+      'addSocketPrograms socket programs',
+      'setSocketMode socket balancer: off → on, UDP 300 s',
     ],
   },
   {
