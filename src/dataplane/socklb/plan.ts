@@ -6,7 +6,8 @@ import { modeOf, type SocklbRows, sortedServices } from './rows.ts';
 /**
  * From observed to wanted rows. A frontend that changes gets a new generation of slots and leads to it at once; what
  * it led to before stays for a while, and goes by a later plan. Frontends are there before the switch is on, and the
- * switch is off before they go: then IPVS has every new connection, and open ones are nobody's business.
+ * switch is off before they go: then IPVS has every new connection, and open ones are nobody's business. The first
+ * program that is attached finds the switch set.
  * @param endsSockets whether UDP sockets can be ended that are connected to an endpoint that goes
  */
 export function planSocklb(observed: SocklbRows, wanted: SocklbRows, endsSockets = false): Plan<SocklbOp> {
@@ -23,7 +24,7 @@ export function planSocklb(observed: SocklbRows, wanted: SocklbRows, endsSockets
   const isOff = modeOf(wanted.config.flags) === 'off';
   const programs = isOff || observed.programs === 'attached' ? [] : [addPrograms(observed)];
   return {
-    make: isOff ? [...mode, ...make] : [...make, ...programs, ...mode],
+    make: isOff ? [...mode, ...make] : [...make, ...switchedOn(observed, programs, mode)],
     break: [...unmake, ...draft.clearance(endsSockets && !isOff)],
     conflicts: [],
   };
@@ -49,6 +50,15 @@ export function teardownSocklb({ programs, services, remains, obstacle }: Socklb
 function addPrograms({ programs }: SocklbRows): SocklbOp {
   const reason = programs === 'partly' ? 'some of them are not attached' : 'they are not attached';
   return operation({ op: 'addSocketPrograms' }, reason);
+}
+
+/** What is set before anybody reads it counts at once; where programs are attached, the missing ones come before. */
+function switchedOn(
+  { programs: state }: SocklbRows,
+  programs: readonly SocklbOp[],
+  mode: readonly SocklbOp[],
+): readonly SocklbOp[] {
+  return state === 'absent' ? [...mode, ...programs] : [...programs, ...mode];
 }
 
 function modeChange(observed: SocklbRows, wanted: SocklbRows): readonly SocklbOp[] {

@@ -116,8 +116,8 @@ describe('applySocklb()', () => {
     world.kernel.faults = () => 'EPERM';
     const report = await world.dataplane.apply(make, NEVER);
     expect(report.refused.map(({ message }) => message)).toEqual([
-      'Cannot add socket programs: EPERM: run as root or with CAP_BPF and CAP_NET_ADMIN; or somebody else has programs on this cgroup that stand alone',
       'Cannot set socket balancer: EPERM: run as root or with CAP_BPF and CAP_NET_ADMIN',
+      'Cannot add socket programs: EPERM: run as root or with CAP_BPF and CAP_NET_ADMIN; or somebody else has programs on this cgroup that stand alone',
     ]);
   });
 });
