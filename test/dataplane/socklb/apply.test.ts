@@ -24,6 +24,11 @@ async function run(world: SocklbWorld, row: (typeof PLAN_CASES)[number]): Promis
   return ops;
 }
 
+/** How many frontends, slots and backends there are. */
+function sizesOf({ kernel }: SocklbWorld): readonly number[] {
+  return (['lb_svc', 'lb_slot', 'lb_backend'] as const).map((map) => kernel.elements(map).size);
+}
+
 describe('applySocklb()', () => {
   it.each([...PLAN_CASES, ...TEARDOWN_CASES])('$name: the kernel is then as reduce() says', async (row) => {
     const world = await row.world();
@@ -66,6 +71,45 @@ describe('applySocklb()', () => {
     const rows = await world.observe();
     expect(sortedServices(rows).map(serviceText)).toEqual([`${DNS} random 10.0.0.3:53 10.0.0.4:53`]);
     expect([...rows.services.values()].map(({ fault }) => fault)).toEqual([null]);
+    expect(sizesOf(world)).toEqual([1, 2, 2]);
+  });
+
+  it.each([
+    { map: 'lb_slot', limits: { lb_slot: 3 } },
+    { map: 'lb_backend', limits: { lb_backend: 3 } },
+    { map: 'lb_maglev', limits: { lb_maglev: 0 } },
+  ])('leaves a frontend to IPVS whose change $map has no room for', async ({ limits }) => {
+    const world = new SocklbWorld(new FakeSocklbKernel(limits));
+    await world.settle(wantedOf([`${WEB} random 10.0.0.1:80 10.0.0.2:80`]));
+    const changed = wantedOf([`${WEB} maglev 10.0.0.3:80 10.0.0.4:80`]);
+    const { make } = world.dataplane.plan(await world.observe(), changed);
+    const { acknowledged, refused } = await world.dataplane.apply(make, NEVER);
+    expect([acknowledged, refused.map(({ op, code }) => [op.op, code])]).toEqual([
+      [],
+      [['setSocketService', 'E2BIG']],
+    ]);
+    // It has led to endpoints that may be gone; what it led to is cleared away as ever, and nothing else is there.
+    expect((await world.observe()).services.size).toBe(0);
+    expect(sizesOf(world)).toEqual([0, 2, 2]);
+    world.nowMs += 50;
+    await world.settle(wantedOf([]));
+    expect(sizesOf(world)).toEqual([0, 0, 0]);
+  });
+
+  it('has a frontend back that was left to IPVS when there is room again', async () => {
+    const world = new SocklbWorld(new FakeSocklbKernel({ lb_slot: 3 }));
+    await world.settle(wantedOf([`${WEB} random 10.0.0.1:80 10.0.0.2:80`]));
+    const changed = wantedOf([`${WEB} random 10.0.0.3:80 10.0.0.4:80`]);
+    await world.sync(changed);
+    for (let round = 0; round < 2; round++) {
+      await world.sync(changed);
+      world.nowMs += 50;
+    }
+    await world.settle(changed);
+    expect(sortedServices(await world.observe()).map(serviceText)).toEqual([
+      `${WEB} random 10.0.0.3:80 10.0.0.4:80`,
+    ]);
+    expect(sizesOf(world)).toEqual([1, 2, 2]);
   });
 
   it('has room again when what a change has left is gone', async () => {
