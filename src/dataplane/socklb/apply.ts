@@ -4,23 +4,10 @@ import { Batch, type Codes } from './batch.ts';
 import { endSockets } from './end-sockets.ts';
 import { errnoOf } from './errno.ts';
 import type { SocklbKernel, SocklbOutcome } from './kernel.ts';
-import {
-  BACKEND_STATE,
-  BACKENDS,
-  type BackendElement,
-  CONFIG,
-  type ConfigElement,
-  packElements,
-  SERVICE_FLAG,
-  SERVICES,
-  SLOTS,
-  type SlotKey,
-  unpackElements,
-} from './layout.ts';
-import { maglevTable } from './maglev.ts';
-import type { PlannedService, SocklbOp } from './ops.ts';
+import { BACKENDS, CONFIG, packElements, SERVICES, SLOTS, type SlotKey } from './layout.ts';
+import type { SocklbOp } from './ops.ts';
 import { refusalMessage } from './refusals.ts';
-import { hasTableOf } from './rows.ts';
+import { isWrite, readConfig, writeServices } from './write-services.ts';
 
 /** Operations of one chunk are written together: enough for a batch to pay, few enough to be aborted between. */
 const CHUNK = 1024;
@@ -100,83 +87,6 @@ async function execute(ops: readonly SocklbOp[], kernel: SocklbKernel, signal: A
   await batch.delete(BACKENDS, ops, (op) => (op.op === 'deleteSocketBackend' ? [op.id] : []));
   for (const op of ops) await batch.one(op, () => single(op, kernel, signal));
   return batch.codes;
-}
-
-type ServiceWrite = Extract<SocklbOp, { readonly service: PlannedService }>;
-
-function isWrite(op: SocklbOp): op is ServiceWrite {
-  return op.op === 'addSocketService' || op.op === 'setSocketService';
-}
-
-async function writeServices(
-  ops: readonly ServiceWrite[],
-  kernel: SocklbKernel,
-  signal: AbortSignal,
-): Promise<Codes> {
-  const batch = new Batch<ServiceWrite>(kernel, signal);
-  const code = await keepIds(ops, kernel, signal);
-  if (code !== null) return new Map(ops.map((op) => [op, code]));
-  await batch.update(BACKENDS, ops, backendElements);
-  await batch.update(SLOTS, ops, slotElements);
-  for (const op of ops) {
-    if (!hasTableOf(op.service)) continue;
-    const { id, backends } = op.service;
-    const members = backends
-      .filter(({ weight }) => weight > 0)
-      .map(({ id: backendId, address, port, weight }) => ({
-        name: `${address} ${port}`,
-        id: backendId,
-        weight,
-      }));
-    await batch.one(op, () => kernel.setTable(id, maglevTable(members), signal));
-  }
-  await batch.update(SERVICES, ops, ({ frontend, service }) => {
-    const { id, generation, algorithm, affinitySeconds, backends } = service;
-    const count = backends.reduce((sum, { weight }) => sum + weight, 0);
-    const flags = algorithm === 'maglev' ? SERVICE_FLAG.maglev : 0;
-    return [[frontend, { id, generation, count, flags, affinitySeconds }] as const];
-  });
-  return batch.codes;
-}
-
-/** Before an id is used it is known as given, so that a crash gives none twice. @returns why that failed */
-async function keepIds(
-  ops: readonly ServiceWrite[],
-  kernel: SocklbKernel,
-  signal: AbortSignal,
-): Promise<string | null> {
-  const config = await readConfig(kernel, signal);
-  let { lastServiceId, lastBackendId } = config;
-  for (const { service } of ops) {
-    lastServiceId = Math.max(lastServiceId, service.id);
-    for (const { id } of service.backends) lastBackendId = Math.max(lastBackendId, id);
-  }
-  if (lastServiceId === config.lastServiceId && lastBackendId === config.lastBackendId) return null;
-  const elements = packElements(CONFIG, [[0, { ...config, lastServiceId, lastBackendId }]]);
-  return (await kernel.update(CONFIG.map, elements, signal)).code;
-}
-
-async function readConfig(kernel: SocklbKernel, signal: AbortSignal): Promise<ConfigElement> {
-  const elements = await kernel.readAll(CONFIG.map, signal);
-  const [config] = [...unpackElements(CONFIG, elements)].map(({ value }) => value);
-  return config ?? { flags: 0, udpFlowSeconds: 0, lastServiceId: 0, lastBackendId: 0 };
-}
-
-function backendElements({ frontend, service }: ServiceWrite): (readonly [number, BackendElement])[] {
-  const { id: serviceId, backends } = service;
-  const { protocol } = frontend;
-  return backends
-    .filter(({ isWritten }) => isWritten)
-    .map(({ id, address, port, weight }) => {
-      const state = weight > 0 ? BACKEND_STATE.active : BACKEND_STATE.terminating;
-      return [id, { id, address, port, protocol, serviceId, state }] as const;
-    });
-}
-
-function slotElements({ service }: ServiceWrite): (readonly [SlotKey, number])[] {
-  const { id: serviceId, generation, backends } = service;
-  const ids = backends.flatMap(({ id, weight }) => new Array<number>(weight).fill(id));
-  return ids.map((id, slot) => [{ serviceId, generation, slot }, id]);
 }
 
 /** What has no batch. */
