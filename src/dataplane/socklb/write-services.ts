@@ -27,7 +27,8 @@ export function isWrite(op: SocklbOp): op is ServiceWrite {
 
 /**
  * Writes frontends, map by map: backends, slots, Maglev tables, then the frontends, so that whoever finds a frontend
- * finds all that it leads to.
+ * finds all that it leads to. One that is refused is left to IPVS: of it nothing is there then, not even what it was
+ * before it was to change, which might lead to endpoints that are gone.
  * @returns why operations were refused
  * @throws as the kernel does, where it can't be asked
  */
@@ -37,7 +38,8 @@ export async function writeServices(
   signal: AbortSignal,
 ): Promise<Codes> {
   const batch = new Batch<ServiceWrite>(kernel, signal);
-  const code = await keepIds(ops, kernel, signal);
+  const config = await readConfig(kernel, signal);
+  const code = await keepIds(ops, config, kernel, signal);
   if (code !== null) return new Map(ops.map((op) => [op, code]));
   await batch.update(BACKENDS, ops, backendElements);
   await batch.update(SLOTS, ops, slotElements);
@@ -59,16 +61,42 @@ export async function writeServices(
     const flags = algorithm === 'maglev' ? SERVICE_FLAG.maglev : 0;
     return [[frontend, { id, generation, count, flags, affinitySeconds }] as const];
   });
+  const refused = ops.filter((op) => batch.codes.has(op));
+  if (refused.length > 0) await withdraw(refused, config.lastBackendId, kernel, signal);
   return batch.codes;
+}
+
+/**
+ * Takes away the frontends that could not be changed, then what was written for them and for new ones. What they led to
+ * before stays for a while, as that of every frontend that goes. Whatever fails here, the next look at everything finds.
+ * @param lastBackendId the highest that was given before
+ */
+async function withdraw(
+  refused: readonly ServiceWrite[],
+  lastBackendId: number,
+  kernel: SocklbKernel,
+  signal: AbortSignal,
+): Promise<void> {
+  const batch = new Batch<ServiceWrite>(kernel, signal);
+  const changed = refused.filter(({ op }) => op === 'setSocketService');
+  await batch.delete(SERVICES, changed, ({ frontend }) => [frontend]);
+  await batch.delete(SLOTS, refused, (op) => slotElements(op).map(([key]) => key));
+  await batch.delete(BACKENDS, refused, ({ service }) =>
+    service.backends.flatMap(({ id }) => (id > lastBackendId ? [id] : [])),
+  );
+  for (const op of refused) {
+    if (op.op !== 'addSocketService' || !hasTableOf(op.service)) continue;
+    await batch.one(op, () => kernel.deleteTable(op.service.id, signal));
+  }
 }
 
 /** Before an id is used it is known as given, so that a crash gives none twice. @returns why that failed */
 async function keepIds(
   ops: readonly ServiceWrite[],
+  config: ConfigElement,
   kernel: SocklbKernel,
   signal: AbortSignal,
 ): Promise<string | null> {
-  const config = await readConfig(kernel, signal);
   let { lastServiceId, lastBackendId } = config;
   for (const { service } of ops) {
     lastServiceId = Math.max(lastServiceId, service.id);

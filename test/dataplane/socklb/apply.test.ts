@@ -24,9 +24,10 @@ async function run(world: SocklbWorld, row: (typeof PLAN_CASES)[number]): Promis
   return ops;
 }
 
-/** How many frontends, slots and backends there are. */
+/** How many frontends, slots, backends and tables there are. */
 function sizesOf({ kernel }: SocklbWorld): readonly number[] {
-  return (['lb_svc', 'lb_slot', 'lb_backend'] as const).map((map) => kernel.elements(map).size);
+  const maps = ['lb_svc', 'lb_slot', 'lb_backend'] as const;
+  return [...maps.map((map) => kernel.elements(map).size), kernel.tablesById.size];
 }
 
 describe('applySocklb()', () => {
@@ -71,7 +72,7 @@ describe('applySocklb()', () => {
     const rows = await world.observe();
     expect(sortedServices(rows).map(serviceText)).toEqual([`${DNS} random 10.0.0.3:53 10.0.0.4:53`]);
     expect([...rows.services.values()].map(({ fault }) => fault)).toEqual([null]);
-    expect(sizesOf(world)).toEqual([1, 2, 2]);
+    expect(sizesOf(world)).toEqual([1, 2, 2, 0]);
   });
 
   it.each([
@@ -90,10 +91,16 @@ describe('applySocklb()', () => {
     ]);
     // It has led to endpoints that may be gone; what it led to is cleared away as ever, and nothing else is there.
     expect((await world.observe()).services.size).toBe(0);
-    expect(sizesOf(world)).toEqual([0, 2, 2]);
+    expect(sizesOf(world)).toEqual([0, 2, 2, 0]);
     world.nowMs += 50;
     await world.settle(wantedOf([]));
-    expect(sizesOf(world)).toEqual([0, 0, 0]);
+    expect(sizesOf(world)).toEqual([0, 0, 0, 0]);
+  });
+
+  it('leaves no table of a frontend that there is no room for', async () => {
+    const world = new SocklbWorld(new FakeSocklbKernel({ lb_svc: 1 }));
+    await world.sync(wantedOf([`${DNS} random 10.0.0.3:53`, `${WEB} maglev 10.0.0.1:80 10.0.0.2:80`]));
+    expect(sizesOf(world)).toEqual([1, 1, 1, 0]);
   });
 
   it('has a frontend back that was left to IPVS when there is room again', async () => {
@@ -109,7 +116,7 @@ describe('applySocklb()', () => {
     expect(sortedServices(await world.observe()).map(serviceText)).toEqual([
       `${WEB} random 10.0.0.3:80 10.0.0.4:80`,
     ]);
-    expect(sizesOf(world)).toEqual([1, 2, 2]);
+    expect(sizesOf(world)).toEqual([1, 2, 2, 0]);
   });
 
   it('has room again when what a change has left is gone', async () => {
