@@ -169,8 +169,8 @@ const NO_SOCKETS: SocklbKernel = {
   update: noKernel,
   delete: noKernel,
   tables: noKernel,
-  setTable: noKernel,
-  deleteTable: noKernel,
+  setTables: noKernel,
+  deleteTables: noKernel,
   statistics: noKernel,
 };
 

@@ -29,8 +29,8 @@ class TimedKernel extends BpfSocklbKernel {
     return this.#timed(() => super.delete(...request));
   }
 
-  override async setTable(...request: Parameters<BpfSocklbKernel['setTable']>) {
-    return this.#timed(() => super.setTable(...request));
+  override async setTables(...request: Parameters<BpfSocklbKernel['setTables']>) {
+    return this.#timed(() => super.setTables(...request));
   }
 
   async #timed<Result>(write: () => Promise<Result>): Promise<Result> {

@@ -2,6 +2,7 @@ import type {
   BatchOutcome,
   EndedSockets,
   ProgramState,
+  ServiceTable,
   SocketEnding,
   SocklbKernel,
   SocklbOutcome,
@@ -131,20 +132,23 @@ export class FakeSocklbKernel implements SocklbKernel {
     return [...this.tablesById.keys()];
   }
 
-  async setTable(serviceId: number, table: Uint32Array, signal: AbortSignal): Promise<SocklbOutcome> {
-    return this.#single(signal, () => {
+  async setTables(tables: readonly ServiceTable[], signal: AbortSignal): Promise<BatchOutcome> {
+    signal.throwIfAborted();
+    return this.#batch(tables, ({ serviceId, backendIds }) => {
       const limit = this.#limits.lb_maglev ?? MAP_SHAPES.lb_maglev.maxEntries;
       if (!this.tablesById.has(serviceId) && this.tablesById.size >= limit) return 'E2BIG';
-      this.tablesById.set(serviceId, table.slice());
+      this.tablesById.set(serviceId, backendIds.slice());
       this.log.push('lb_maglev +');
       return undefined;
     });
   }
 
-  async deleteTable(serviceId: number, signal: AbortSignal): Promise<SocklbOutcome> {
-    return this.#single(signal, () => {
+  async deleteTables(serviceIds: readonly number[], signal: AbortSignal): Promise<BatchOutcome> {
+    signal.throwIfAborted();
+    return this.#batch(serviceIds, (serviceId) => {
       this.log.push('lb_maglev -');
-      return this.tablesById.delete(serviceId) ? undefined : 'ENOENT';
+      this.tablesById.delete(serviceId);
+      return undefined;
     });
   }
 
@@ -195,18 +199,15 @@ export class FakeSocklbKernel implements SocklbKernel {
     this.put('lb_cfg', '00'.repeat(MAP_SHAPES.lb_cfg.keySize), '00'.repeat(MAP_SHAPES.lb_cfg.valueSize));
   }
 
-  #batch(
-    keys: readonly Uint8Array[],
-    each: (key: Uint8Array, i: number) => string | undefined,
-  ): BatchOutcome {
+  #batch<Item>(items: readonly Item[], each: (item: Item, i: number) => string | undefined): BatchOutcome {
     const fault = this.faults?.();
-    for (const [i, key] of keys.entries()) {
+    for (const [i, item] of items.entries()) {
       // A fault is in the middle of a batch, as an interrupt or a lack of memory is.
-      const code = fault !== undefined && i === Math.floor(keys.length / 2) ? fault : each(key, i);
+      const code = fault !== undefined && i === Math.floor(items.length / 2) ? fault : each(item, i);
       if (code !== undefined) return { done: i, code };
       this.writes += 1;
     }
-    return { done: keys.length, code: null };
+    return { done: items.length, code: null };
   }
 
   #single(signal: AbortSignal, act: () => string | undefined): SocklbOutcome {

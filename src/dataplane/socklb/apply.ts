@@ -1,4 +1,4 @@
-import { setTimeout } from 'node:timers/promises';
+import { setImmediate, setTimeout } from 'node:timers/promises';
 import type { ApplyReport, RefusedOp } from '../dataplane.ts';
 import { Batch, type Codes } from './batch.ts';
 import { endSockets } from './end-sockets.ts';
@@ -7,7 +7,15 @@ import type { SocklbKernel, SocklbOutcome } from './kernel.ts';
 import { BACKENDS, CONFIG, packElements, SERVICES, SLOTS, type SlotKey } from './layout.ts';
 import type { SocklbOp } from './ops.ts';
 import { refusalMessage } from './refusals.ts';
-import { isWrite, readConfig, writeServices } from './write-services.ts';
+import { TABLES_AT_ONCE } from './tables.ts';
+import {
+  buildTables,
+  hasTableToWrite,
+  isWrite,
+  readConfig,
+  type Tables,
+  writeServices,
+} from './write-services.ts';
 
 /** Operations of one chunk are written together: enough for a batch to pay, few enough to be aborted between. */
 const CHUNK = 1024;
@@ -17,7 +25,8 @@ export type OnAcknowledged = (op: SocklbOp) => void;
 
 /**
  * Executes operations in order. Those in a row that write frontends are written together, map by map: backends, slots,
- * Maglev tables, then the frontends, so that whoever finds a frontend finds all that it leads to.
+ * Maglev tables, then the frontends, so that whoever finds a frontend finds all that it leads to. Others have their turn
+ * between chunks, and while tables are built.
  * @throws what no errno names, such as an abort
  */
 export async function applySocklb(
@@ -30,8 +39,12 @@ export async function applySocklb(
   const refused: RefusedOp<SocklbOp>[] = [];
   let next = 0;
   while (next < ops.length && !signal.aborted) {
+    if (next > 0) await setImmediate();
     const chunk = alike(ops, next);
-    const codes = await attempt(chunk, kernel, signal);
+    const tables = await buildTables(chunk.filter(isWrite));
+    // What is begun from here on is ended.
+    if (signal.aborted) break;
+    const codes = await attempt(chunk, tables, kernel, signal);
     for (const op of chunk) {
       const code = codes.get(op);
       if (code !== undefined) refused.push({ op, code, message: refusalMessage(op, code) });
@@ -52,10 +65,13 @@ export async function pause(ms: number): Promise<void> {
 
 /** The operations from `first` on that are of one kind, at most a chunk. */
 function alike(ops: readonly SocklbOp[], first: number): readonly SocklbOp[] {
-  const kind = kindOf(ops[first]);
-  let end = first + 1;
-  while (end < ops.length && end - first < CHUNK && kindOf(ops[end]) === kind) end += 1;
-  return ops.slice(first, end);
+  const [kind, chunk] = [kindOf(ops[first]), ops.slice(first, first + CHUNK)];
+  let tables = 0;
+  const end = chunk.findIndex((op) => {
+    if (isWrite(op) && hasTableToWrite(op)) tables += 1;
+    return kindOf(op) !== kind || tables > TABLES_AT_ONCE;
+  });
+  return end < 0 ? chunk : chunk.slice(0, end);
 }
 
 /** Setting and adding are one kind: both write a frontend. */
@@ -64,9 +80,9 @@ function kindOf(op: SocklbOp | undefined): string | undefined {
 }
 
 /** Maps that can't be opened, say, refuse them all. */
-async function attempt(ops: readonly SocklbOp[], kernel: SocklbKernel, signal: AbortSignal): Promise<Codes> {
+async function attempt(...[ops, ...rest]: Parameters<typeof execute>): Promise<Codes> {
   try {
-    return await execute(ops, kernel, signal);
+    return await execute(ops, ...rest);
   } catch (error) {
     const code = errnoOf(error);
     if (code === undefined) throw error;
@@ -74,9 +90,14 @@ async function attempt(ops: readonly SocklbOp[], kernel: SocklbKernel, signal: A
   }
 }
 
-async function execute(ops: readonly SocklbOp[], kernel: SocklbKernel, signal: AbortSignal): Promise<Codes> {
+async function execute(
+  ops: readonly SocklbOp[],
+  tables: Tables,
+  kernel: SocklbKernel,
+  signal: AbortSignal,
+): Promise<Codes> {
   const writes = ops.filter(isWrite);
-  if (writes.length > 0) return writeServices(writes, kernel, signal);
+  if (writes.length > 0) return writeServices(writes, tables, kernel, signal);
   const ends = ops.filter((op) => op.op === 'endSockets');
   if (ends.length > 0) return endSockets(ends, kernel, signal);
   const batch = new Batch(kernel, signal);
@@ -85,6 +106,11 @@ async function execute(ops: readonly SocklbOp[], kernel: SocklbKernel, signal: A
     op.op === 'deleteSocketSlots' ? op.slots.map((slot): SlotKey => ({ ...op, slot })) : [],
   );
   await batch.delete(BACKENDS, ops, (op) => (op.op === 'deleteSocketBackend' ? [op.id] : []));
+  await batch.send(
+    ops,
+    (op) => (op.op === 'deleteSocketTable' ? [op.serviceId] : []),
+    (serviceIds) => kernel.deleteTables(serviceIds, signal),
+  );
   for (const op of ops) await batch.one(op, () => single(op, kernel, signal));
   return batch.codes;
 }
@@ -94,10 +120,6 @@ async function single(op: SocklbOp, kernel: SocklbKernel, signal: AbortSignal): 
   switch (op.op) {
     case 'deleteSocketEntry':
       return afterDelete(await kernel.delete('lb_svc', Buffer.from(op.key, 'hex'), signal));
-    case 'deleteSocketTable': {
-      const answer = await kernel.deleteTable(op.serviceId, signal);
-      return answer.outcome === 'refused' ? afterDelete({ code: answer.code }) : answer;
-    }
     case 'setSocketMode': {
       const { flags, udpFlowSeconds } = op;
       const config = { ...(await readConfig(kernel, signal)), flags, udpFlowSeconds };

@@ -38,7 +38,7 @@ export class Batch<Op extends SocklbOp = SocklbOp> {
     ops: readonly Op[],
     elementsOf: (op: Op) => readonly (readonly [Key, Value])[],
   ): Promise<void> {
-    await this.#send(ops, elementsOf, async (elements) =>
+    await this.send(ops, elementsOf, async (elements) =>
       this.#kernel.update(codec.map, packElements(codec, elements), this.#signal),
     );
   }
@@ -50,7 +50,7 @@ export class Batch<Op extends SocklbOp = SocklbOp> {
     keysOf: (op: Op) => readonly Key[],
   ): Promise<void> {
     const missing = new Set(['ENOENT']);
-    await this.#send(
+    await this.send(
       ops,
       keysOf,
       async (keys) => this.#kernel.delete(codec.map, packKeys(codec, keys), this.#signal),
@@ -58,7 +58,8 @@ export class Batch<Op extends SocklbOp = SocklbOp> {
     );
   }
 
-  async #send<Item>(
+  /** Sends what belongs to all operations that are not refused yet, in order. @param ignored codes of no refusal */
+  async send<Item>(
     ops: readonly Op[],
     itemsOf: (op: Op) => readonly Item[],
     request: (items: readonly Item[]) => Promise<{ readonly done: number; readonly code: string | null }>,

@@ -1,9 +1,10 @@
 import { errnoOf } from './errno.ts';
-import type { MapDefinition, MapHandle, SocketPrograms } from './handles.ts';
+import type { MapDefinition, MapHandle, SocketPrograms, WriteResult } from './handles.ts';
 import type {
   BatchOutcome,
   EndedSockets,
   ProgramState,
+  ServiceTable,
   SocketEnder,
   SocketEnding,
   SocklbKernel,
@@ -11,11 +12,9 @@ import type {
 } from './kernel.ts';
 import { MAP_SHAPES, type PackedElements, type SocketMap } from './layout.ts';
 import { PinnedPrograms, type SocketPlace } from './program.ts';
+import { ServiceTables } from './tables.ts';
 
 const NOTHING: PackedElements = { keys: new Uint8Array(0), values: new Uint8Array(0) };
-
-/** A table that this process has made can be filled in place; it costs a descriptor. */
-const MOST_OPEN_TABLES = 256;
 
 const NO_ENDER: SocketEnder = {
   ending: { outcome: 'unsupported', reason: 'there is nothing to end them with' },
@@ -27,7 +26,10 @@ export class BpfSocklbKernel implements SocklbKernel, Disposable {
   readonly #programs: SocketPrograms;
   readonly #pinned: PinnedPrograms;
   #maps: ReadonlyMap<string, MapHandle> | undefined;
-  readonly #tables = new Map<number, MapHandle>();
+  readonly #tables = new ServiceTables({
+    create: () => this.#programs.createTable(this.#definition('lb_maglev')),
+    codeOf,
+  });
   readonly #ender: SocketEnder;
 
   constructor(programs: SocketPrograms, place: SocketPlace, ender: SocketEnder = NO_ENDER) {
@@ -89,29 +91,12 @@ export class BpfSocklbKernel implements SocklbKernel, Disposable {
     return Array.from({ length: keys.length / 4 }, (_, i) => view.getUint32(4 * i, true));
   }
 
-  async setTable(serviceId: number, table: Uint32Array, signal: AbortSignal): Promise<SocklbOutcome> {
-    return this.#attempt(signal, () => {
-      const value = new Uint8Array(table.buffer, table.byteOffset, table.byteLength);
-      const known = this.#tables.get(serviceId);
-      if (known) {
-        known.update(FIRST, value);
-        return;
-      }
-      using unused = new DisposableStack();
-      const made = unused.use(this.#programs.createTable(this.#definition('lb_maglev')));
-      made.update(FIRST, value);
-      // Waits until no program sees the one before: some milliseconds, once for each table of this process.
-      this.#map('lb_maglev').updateMap(keyOf(serviceId), made);
-      unused.move();
-      this.#remember(serviceId, made);
-    });
+  async setTables(tables: readonly ServiceTable[], signal: AbortSignal): Promise<BatchOutcome> {
+    return this.#batch(signal, () => this.#tables.write(this.#map('lb_maglev'), tables));
   }
 
-  async deleteTable(serviceId: number, signal: AbortSignal): Promise<SocklbOutcome> {
-    return this.#attempt(signal, () => {
-      this.#forget(serviceId);
-      this.#map('lb_maglev').delete(keyOf(serviceId));
-    });
+  async deleteTables(serviceIds: readonly number[], signal: AbortSignal): Promise<BatchOutcome> {
+    return this.#batch(signal, () => this.#tables.delete(this.#map('lb_maglev'), serviceIds));
   }
 
   async statistics(signal: AbortSignal): Promise<readonly bigint[]> {
@@ -137,9 +122,8 @@ export class BpfSocklbKernel implements SocklbKernel, Disposable {
 
   /** Closes descriptors; what is pinned stays. Again is harmless. */
   [Symbol.dispose](): void {
-    for (const handle of [...this.#tables.values(), ...(this.#maps?.values() ?? [])])
-      handle[Symbol.dispose]();
-    this.#tables.clear();
+    this.#tables[Symbol.dispose]();
+    for (const handle of this.#maps?.values() ?? []) handle[Symbol.dispose]();
     this.#maps = undefined;
   }
 
@@ -165,17 +149,6 @@ export class BpfSocklbKernel implements SocklbKernel, Disposable {
     return found;
   }
 
-  #remember(serviceId: number, table: MapHandle): void {
-    this.#tables.set(serviceId, table);
-    const [oldest] = this.#tables.keys();
-    if (this.#tables.size > MOST_OPEN_TABLES && oldest !== undefined) this.#forget(oldest);
-  }
-
-  #forget(serviceId: number): void {
-    this.#tables.get(serviceId)?.[Symbol.dispose]();
-    this.#tables.delete(serviceId);
-  }
-
   #attempt(signal: AbortSignal, act: () => void): SocklbOutcome {
     signal.throwIfAborted();
     try {
@@ -187,26 +160,15 @@ export class BpfSocklbKernel implements SocklbKernel, Disposable {
   }
 
   /** Without maps that could be made, nothing of it is done. */
-  #batch(
-    signal: AbortSignal,
-    act: () => { readonly done: number; readonly refusal?: { readonly code: string } },
-  ): BatchOutcome {
+  async #batch(signal: AbortSignal, act: () => WriteResult | Promise<WriteResult>): Promise<BatchOutcome> {
     signal.throwIfAborted();
     try {
-      const { done, refusal } = act();
+      const { done, refusal } = await act();
       return { done, code: refusal?.code ?? null };
     } catch (error) {
       return { done: 0, code: codeOf(error) };
     }
   }
-}
-
-const FIRST = new Uint8Array(4);
-
-function keyOf(serviceId: number): Uint8Array {
-  const key = new Uint8Array(4);
-  new DataView(key.buffer).setUint32(0, serviceId, true);
-  return key;
 }
 
 /** The kernel's refusals have a name; whatever has none is no refusal. @throws the error itself then */

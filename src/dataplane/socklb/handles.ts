@@ -23,6 +23,8 @@ export interface KernelRefusal {
 export interface WriteResult {
   readonly done: number;
   readonly refusal?: KernelRefusal;
+  /** Whether the kernel took them in batches. */
+  readonly batched?: boolean;
 }
 
 /** Something with a descriptor. */
@@ -37,10 +39,7 @@ export interface MapHandle extends Handle {
   entries(): { readonly keys: Uint8Array; readonly values: Uint8Array };
   lookup(key: Uint8Array): Uint8Array | undefined;
   update(key: Uint8Array, value: Uint8Array): unknown;
-  /** Writes a map into a map of maps. */
-  updateMap(key: Uint8Array, inner: MapHandle): unknown;
-  /** @returns false if there is none */
-  delete(key: Uint8Array): boolean;
+  /** In a map of maps values are descriptors. */
   updateAll(keys: Uint8Array, values: Uint8Array): WriteResult;
   /** Those that there are not count as done. */
   deleteAll(keys: Uint8Array): WriteResult;

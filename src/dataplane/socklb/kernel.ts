@@ -17,6 +17,13 @@ export interface BatchOutcome {
   readonly code: string | null;
 }
 
+/** The Maglev table of a Service. */
+export interface ServiceTable {
+  readonly serviceId: number;
+  /** MAGLEV_SIZE of them. */
+  readonly backendIds: Uint32Array;
+}
+
 /** UDP sockets to end: those that have one of the cookies and are connected to the endpoint. */
 export interface EndedSockets {
   readonly address: IpAddress;
@@ -58,9 +65,10 @@ export interface SocklbKernel extends SocketEnder {
   delete(map: SocketMap, keys: Uint8Array, signal: AbortSignal): Promise<BatchOutcome>;
   /** The ids of the Services that have a Maglev table. */
   tables(signal: AbortSignal): Promise<readonly number[]>;
-  /** Fills a Service's table in place, or makes it. @param table ids of backends, MAGLEV_SIZE of them */
-  setTable(serviceId: number, table: Uint32Array, signal: AbortSignal): Promise<SocklbOutcome>;
-  deleteTable(serviceId: number, signal: AbortSignal): Promise<SocklbOutcome>;
+  /** Fills tables in place, or makes them, in order. Others have their turn meanwhile. */
+  setTables(tables: readonly ServiceTable[], signal: AbortSignal): Promise<BatchOutcome>;
+  /** Deletes tables in order; one that is not there is as it should be. Others have their turn meanwhile. */
+  deleteTables(serviceIds: readonly number[], signal: AbortSignal): Promise<BatchOutcome>;
   /** The programs' counters, summed over all processors; their meaning is in native-bindings/bpf/socklb.h. */
   statistics(signal: AbortSignal): Promise<readonly bigint[]>;
 }

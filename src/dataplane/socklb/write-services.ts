@@ -1,5 +1,6 @@
+import { setImmediate } from 'node:timers/promises';
 import { Batch, type Codes } from './batch.ts';
-import type { SocklbKernel } from './kernel.ts';
+import type { ServiceTable, SocklbKernel } from './kernel.ts';
 import {
   BACKEND_STATE,
   BACKENDS,
@@ -25,6 +26,31 @@ export function isWrite(op: SocklbOp): op is ServiceWrite {
   return op.op === 'addSocketService' || op.op === 'setSocketService';
 }
 
+/** Whether it writes a Maglev table. */
+export function hasTableToWrite({ service }: ServiceWrite): boolean {
+  return hasTableOf(service);
+}
+
+/** The table of each operation that writes one. */
+export type Tables = ReadonlyMap<ServiceWrite, readonly [ServiceTable]>;
+
+/** Each takes a millisecond or two: others have their turn in between. */
+export async function buildTables(ops: readonly ServiceWrite[]): Promise<Tables> {
+  const tables = new Map<ServiceWrite, readonly [ServiceTable]>();
+  for (const op of ops.filter(hasTableToWrite)) {
+    if (tables.size > 0) await setImmediate();
+    tables.set(op, [tableOf(op)]);
+  }
+  return tables;
+}
+
+function tableOf({ service }: ServiceWrite): ServiceTable {
+  const members = service.backends
+    .filter(({ weight }) => weight > 0)
+    .map(({ id, address, port, weight }) => ({ name: `${address} ${port}`, id, weight }));
+  return { serviceId: service.id, backendIds: maglevTable(members) };
+}
+
 /**
  * Writes frontends, map by map: backends, slots, Maglev tables, then the frontends, so that whoever finds a frontend
  * finds all that it leads to. One that is refused is left to IPVS: of it nothing is there then, not even what it was
@@ -34,6 +60,7 @@ export function isWrite(op: SocklbOp): op is ServiceWrite {
  */
 export async function writeServices(
   ops: readonly ServiceWrite[],
+  tables: Tables,
   kernel: SocklbKernel,
   signal: AbortSignal,
 ): Promise<Codes> {
@@ -43,18 +70,11 @@ export async function writeServices(
   if (code !== null) return new Map(ops.map((op) => [op, code]));
   await batch.update(BACKENDS, ops, backendElements);
   await batch.update(SLOTS, ops, slotElements);
-  for (const op of ops) {
-    if (!hasTableOf(op.service)) continue;
-    const { id, backends } = op.service;
-    const members = backends
-      .filter(({ weight }) => weight > 0)
-      .map(({ id: backendId, address, port, weight }) => ({
-        name: `${address} ${port}`,
-        id: backendId,
-        weight,
-      }));
-    await batch.one(op, () => kernel.setTable(id, maglevTable(members), signal));
-  }
+  await batch.send(
+    ops,
+    (op) => tables.get(op) ?? [],
+    (group) => kernel.setTables(group, signal),
+  );
   await batch.update(SERVICES, ops, ({ frontend, service }) => {
     const { id, generation, algorithm, affinitySeconds, backends } = service;
     const count = backends.reduce((sum, { weight }) => sum + weight, 0);
@@ -84,10 +104,12 @@ async function withdraw(
   await batch.delete(BACKENDS, refused, ({ service }) =>
     service.backends.flatMap(({ id }) => (id > lastBackendId ? [id] : [])),
   );
-  for (const op of refused) {
-    if (op.op !== 'addSocketService' || !hasTableOf(op.service)) continue;
-    await batch.one(op, () => kernel.deleteTable(op.service.id, signal));
-  }
+  const added = refused.filter((op) => op.op === 'addSocketService' && hasTableToWrite(op));
+  await batch.send(
+    added,
+    ({ service }) => [service.id],
+    (serviceIds) => kernel.deleteTables(serviceIds, signal),
+  );
 }
 
 /** Before an id is used it is known as given, so that a crash gives none twice. @returns why that failed */

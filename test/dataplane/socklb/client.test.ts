@@ -199,13 +199,15 @@ describe('BpfSocklbKernel', needsBpf(), () => {
 
   it('fills a table in place, and gives it up', async () => {
     using kernel = open();
-    const table = new Uint32Array(MAGLEV_SIZE).fill(7);
-    expect(await kernel.setTable(3, table, NEVER)).toEqual({ outcome: 'ok' });
-    expect(await kernel.setTable(3, table.fill(8), NEVER)).toEqual({ outcome: 'ok' });
+    const table = (backendId: number) => {
+      return [{ serviceId: 3, backendIds: new Uint32Array(MAGLEV_SIZE).fill(backendId) }];
+    };
+    expect(await kernel.setTables(table(7), NEVER)).toEqual({ done: 1, code: null });
+    expect(await kernel.setTables(table(8), NEVER)).toEqual({ done: 1, code: null });
     using again = open();
     expect(await again.tables(NEVER)).toEqual([3]);
-    expect(await again.setTable(3, table.fill(9), NEVER)).toEqual({ outcome: 'ok' });
-    expect(await again.deleteTable(3, NEVER)).toEqual({ outcome: 'ok' });
+    expect(await again.setTables(table(9), NEVER)).toEqual({ done: 1, code: null });
+    expect(await again.deleteTables([3, 4], NEVER)).toEqual({ done: 2, code: null });
     expect(await kernel.tables(NEVER)).toEqual([]);
     await again.remove(NEVER);
   });
