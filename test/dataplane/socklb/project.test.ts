@@ -1,5 +1,8 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import {
+  CAPACITY,
   memoisedFrontends,
   type ProjectOptions,
   projectSocklb,
@@ -14,6 +17,7 @@ import { node, type ServiceShape, service, slice } from '../../objects.ts';
 import { cidrs } from '../nftables/build.ts';
 import { OPTIONS } from './build.ts';
 
+const DAEMON_SET = join(import.meta.dirname, '../../../deploy/kustomize/daemonset.yaml');
 const LOCAL = { address: '10.244.1.20', node: 'n0' };
 const REMOTE = { address: '10.244.2.30', node: 'n1' };
 const BOTH = '10.244.1.20:8080 10.244.2.30:8080';
@@ -198,6 +202,15 @@ describe('projectSocklb()', () => {
     const capacity = { services: 9, slots: 9, backends: 9, tables: 0 };
     expect(linesOf(scheduled('mh'), { capacity }).lines).toEqual([]);
     expect(linesOf(desired(), { capacity }).lines).toHaveLength(1);
+  });
+
+  it('has no more Maglev tables than the Pod has memory for', () => {
+    const [manifest, mib] = [readFileSync(DAEMON_SET, 'utf8'), 1024 * 1024];
+    const limit = Number(/limits:\s+memory: "(\d+)Mi"/.exec(manifest)?.[1]) * mib;
+    // Pages that the kernel takes for MAGLEV_SIZE u32 and what goes with them, as measured.
+    const tables = CAPACITY.tables * 17 * 4096;
+    // The other maps, and the process at its peak with 10,000 Services: docs/performance.md.
+    expect(tables + 32 * mib + 206 * mib).toBeLessThan(0.75 * limit);
   });
 
   it('serves nothing while it is off', () => {
