@@ -33,6 +33,20 @@ export interface WriteFigures {
   readonly idleMs: readonly number[];
   /** One endpoint: look, plan and apply, with what earlier changes have left to clear away. */
   readonly changeMs: readonly number[];
+  readonly tables: TableFigures;
+}
+
+/** The same of Services with scheduler mh, each with a Maglev table. */
+export interface TableFigures {
+  readonly services: number;
+  /** Of each round, from maps that are there and empty. */
+  readonly fullMs: readonly number[];
+  /** The longest time in which nobody else had a turn, in each of these syncs. */
+  readonly longestMs: readonly number[];
+  /** One endpoint, of a Service whose table this process has made. */
+  readonly changeMs: readonly number[];
+  /** The same of one whose table an earlier process has made. */
+  readonly restartedMs: readonly number[];
 }
 
 /** What one run has measured. */

@@ -66,6 +66,7 @@ function trafficTable(results: SocketResults): string {
 
 function figuresTable({ writes, trouble }: SocketResults): string {
   const ms = (values: readonly number[]) => spanOf(values, ' ms');
+  const { tables } = writes;
   const changes = writes.changeMs.toSorted((a, b) => a - b);
   const p99 = changes[Math.ceil(0.99 * changes.length) - 1] ?? Number.NaN;
   const failed = Object.entries(trouble.failed).map(([errno, count]) => `${count} × ${errno}`);
@@ -76,6 +77,10 @@ function figuresTable({ writes, trouble }: SocketResults): string {
     ['full sync: all of look, plan, pack, write', ms(writes.fullMs)],
     ['idle sync: look at everything, plan', ms(writes.idleMs)],
     ['one endpoint: look, plan, apply', `${ms(changes)}, p99 ${precise(p99)} ms`],
+    [
+      `${grouped(tables.services)} Services with mh: full sync; longest wait of others; one endpoint; after a restart`,
+      [tables.fullMs, tables.longestMs, tables.changeMs, tables.restartedMs].map(ms).join('; '),
+    ],
     [
       `connects while endpoints change ${grouped(trouble.changes)} times, the daemon is killed ${trouble.kills} times, ` +
         `all programs replaced ${trouble.replaced} times`,

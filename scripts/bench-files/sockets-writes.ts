@@ -8,9 +8,10 @@ import { GRACE_MS } from '../../src/dataplane/socklb/remains.ts';
 import { EMPTY_ROWS, type ServiceRow, type SocklbRows } from '../../src/dataplane/socklb/rows.ts';
 import { derive, nodeContext } from '../../src/desired/derive.ts';
 import { NEVER, OPTIONS, wantedOf } from '../../test/dataplane/socklb/build.ts';
+import { measureTurns } from '../../test/dataplane/socklb/event-loop.ts';
 import { boundPrograms, syncOnce } from '../../test/dataplane/socklb/ground.ts';
 import { generateServices } from '../generate-services.ts';
-import type { WriteFigures } from './sockets-figures.ts';
+import type { TableFigures, WriteFigures } from './sockets-figures.ts';
 
 /** Endpoints of every Service. */
 const ENDPOINTS = 3;
@@ -72,7 +73,7 @@ export async function measureWrites(
     writingMs.push(kernel.writingMs);
     processorMs.push(kernel.processorMs);
     idleMs.push(await timeOf(() => syncOnce(dataplane, rows)));
-    if (round === rounds - 1) await measureChanges(dataplane, rows, changes, changeMs);
+    if (round === rounds - 1) changeMs.push(...(await measureChanges(dataplane, rows, 0, changes)));
     await kernel.remove(NEVER);
   }
   return {
@@ -83,17 +84,55 @@ export async function measureWrites(
     fullMs,
     idleMs,
     changeMs,
+    tables: await measureTables(rows, placeOf, { rounds, changes }),
   };
+}
+
+/** So many of the Services, with scheduler mh. */
+const TABLES = 1000;
+/** Each change of a table that is exchanged waits for the kernel. */
+const EXCHANGES = 21;
+
+async function measureTables(
+  rows: SocklbRows,
+  placeOf: (name: string) => SocketPlace,
+  { rounds, changes }: { readonly rounds: number; readonly changes: number },
+): Promise<TableFigures> {
+  const services = [...rows.services].slice(0, TABLES).map(([key, row]): [typeof key, ServiceRow] => {
+    return [key, { ...row, algorithm: 'maglev' }];
+  });
+  const wanted = { ...rows, services: new Map(services) };
+  const [fullMs, longestMs]: [number[], number[]] = [[], []];
+  for (let round = 1; ; round++) {
+    const place = placeOf(`tables-${round}`);
+    using kernel = new BpfSocklbKernel(boundPrograms('socklb'), place);
+    const dataplane = createSocklbDataplane({ kernel, nowMs: Date.now }, OPTIONS);
+    await syncOnce(dataplane, wantedOf([]));
+    const turns = await measureTurns(() => syncOnce(dataplane, wanted));
+    fullMs.push(turns.totalMs);
+    longestMs.push(turns.longestMs);
+    if (round === rounds) {
+      const changeMs = await measureChanges(dataplane, wanted, 0, Math.min(changes, services.length / 2));
+      using restarted = new BpfSocklbKernel(boundPrograms('socklb'), place);
+      const after = createSocklbDataplane({ kernel: restarted, nowMs: Date.now }, OPTIONS);
+      await after.observe(NEVER);
+      const restartedMs = await measureChanges(after, wanted, services.length / 2, EXCHANGES);
+      await restarted.remove(NEVER);
+      return { services: services.length, fullMs, longestMs, changeMs, restartedMs };
+    }
+    await kernel.remove(NEVER);
+  }
 }
 
 /** One Service after the other loses an endpoint. What that leaves is cleared away with the next change. */
 async function measureChanges(
   dataplane: SocklbDataplane,
   rows: SocklbRows,
+  first: number,
   changes: number,
-  changeMs: number[],
-): Promise<void> {
-  for (const row of [...rows.services.values()].slice(0, changes)) {
+): Promise<readonly number[]> {
+  const changeMs: number[] = [];
+  for (const row of [...rows.services.values()].slice(first, first + changes)) {
     const [before, wanted] = [row, without(row)].map((each) => ({
       ...rows,
       services: new Map([[each.key, each]]),
@@ -109,6 +148,7 @@ async function measureChanges(
     );
     await setTimeout(GRACE_MS);
   }
+  return changeMs;
 }
 
 function without(row: ServiceRow): ServiceRow {
