@@ -19,6 +19,7 @@ const SOL_SOCKET = 1;
 const SO_REUSEADDR = 2;
 const SO_LINGER = 13;
 const SO_COOKIE = 57;
+const SO_NETNS_COOKIE = 71;
 // include/uapi/asm-generic/poll.h: struct pollfd is an int and two shorts
 const POLLIN = 1;
 const POLLOUT = 4;
@@ -117,9 +118,18 @@ export class RawSocket implements Disposable {
 
   /** The number that the kernel gives to no other socket. */
   cookie(): bigint {
+    return this.#cookie('SO_COOKIE', SO_COOKIE);
+  }
+
+  /** The number that the kernel gives to no other network namespace. */
+  namespaceCookie(): bigint {
+    return this.#cookie('SO_NETNS_COOKIE', SO_NETNS_COOKIE);
+  }
+
+  #cookie(name: string, option: number): bigint {
     const value = new Int32Array(2);
-    const { errno } = libc.getsockopt(this.#fd, SOL_SOCKET, SO_COOKIE, value, Uint32Array.of(8));
-    if (errno !== 0) throw new SysError('getsockopt SO_COOKIE', errno);
+    const { errno } = libc.getsockopt(this.#fd, SOL_SOCKET, option, value, Uint32Array.of(8));
+    if (errno !== 0) throw new SysError(`getsockopt ${name}`, errno);
     return new DataView(value.buffer).getBigUint64(0, littleEndian);
   }
 

@@ -1,5 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import { acceptedBy, LOOPBACK_MS } from './raw-sockets.ts';
+import { createNamespace } from '../kernel/probe.ts';
+import { within } from '../kernel/traffic/raw-socket.ts';
+import { acceptedBy, LOOPBACK_MS, RawSocket } from './raw-sockets.ts';
 import { describeChoices } from './socklb-choice-cases.ts';
 import { SocklbLab } from './socklb-lab.ts';
 import {
@@ -147,6 +149,17 @@ export function describeSocklb(cgroup: () => string): void {
       lab.configure({ flags: lab.object.constants.CFG_HOST_ONLY ?? -1 });
       using client = lab.socket('TCP');
       expect(client.connect(VIP)).toBe('ENETUNREACH');
+    });
+
+    test('host only serves the sockets of the namespace that it names, as where the node is a container', () => {
+      using lab = openLab();
+      using node = lab.socket('UDP');
+      const cookie = Number(node.namespaceCookie());
+      lab.configure({ flags: ((lab.object.constants.CFG_HOST_ONLY ?? -1) | (cookie << 2)) >>> 0 });
+      expect(node.connect(VIP)).toBe('');
+      using namespace = createNamespace('pod');
+      using pod = within(namespace.name, () => new RawSocket('UDP'));
+      expect(pod.connect(VIP)).toBe('ENETUNREACH');
     });
   });
 
