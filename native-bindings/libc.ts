@@ -57,6 +57,11 @@ export const setsockopt = bind<
   [fd: number, level: number, option: number, value: Int32Array, length: number]
 >('int setsockopt(int fd, int level, int optname, const void *optval, uint32_t optlen)');
 
+/** int getsockopt(int fd, int level, int optname, void *optval, socklen_t *optlen); @see <sys/socket.h> */
+export const getsockopt = bind<
+  [fd: number, level: number, option: number, value: Uint8Array, length: Uint32Array]
+>('int getsockopt(int fd, int level, int optname, _Out_ void *optval, _Inout_ void *optlen)');
+
 /** ssize_t send(int fd, const void *buf, size_t len, int flags); @see <sys/socket.h> */
 export const send = bind<[fd: number, bytes: Uint8Array, length: number, flags: number]>(
   'int64_t send(int fd, const void *buf, size_t len, int flags)',

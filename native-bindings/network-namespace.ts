@@ -1,11 +1,17 @@
 import { closeSync, openSync, readdirSync, readlinkSync, statSync } from 'node:fs';
+import { constants, endianness } from 'node:os';
 import { SysError } from './errno.ts';
-import { setns } from './libc.ts';
+import { close, getsockopt, setns, socket } from './libc.ts';
 import { type Probe, SUPPORTED } from './probe.ts';
 
 // include/uapi/linux/sched.h
 const CLONE_NEWNET = 0x40000000;
 const OWN_NAMESPACE = '/proc/thread-self/ns/net';
+// include/linux/socket.h, include/linux/net.h, include/uapi/asm-generic/socket.h
+const AF_UNIX = 1;
+const [SOCK_DGRAM, SOCK_CLOEXEC] = [2, 0o2000000];
+const SOL_SOCKET = 1;
+const SO_NETNS_COOKIE = 71;
 
 /**
  * Runs `body` with this thread in another network namespace, and is back when it returns or throws. A socket that `body`
@@ -33,6 +39,23 @@ export function inNetworkNamespace<Result>(path: string, body: () => Result): Re
   } finally {
     closeSync(home);
   }
+}
+
+/**
+ * The number that programs know the network namespace of this thread by, and the kernel gives to no other while it runs.
+ * @returns undefined before Linux 5.14, which does not tell it
+ * @throws SysError EMFILE, …
+ * @see include/uapi/asm-generic/socket.h SO_NETNS_COOKIE
+ */
+export function networkNamespaceCookie(): bigint | undefined {
+  const { value: fd, errno } = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) throw new SysError('socket AF_UNIX', errno);
+  const bytes = new Uint8Array(8);
+  const asked = getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, bytes, Uint32Array.of(bytes.length));
+  close(fd);
+  if (asked.errno === constants.errno.ENOPROTOOPT) return undefined;
+  if (asked.value < 0) throw new SysError('getsockopt SO_NETNS_COOKIE', asked.errno);
+  return new DataView(bytes.buffer).getBigUint64(0, endianness() === 'LE');
 }
 
 /** A network namespace: its inode number, and a file that it is entered by. */

@@ -159,6 +159,7 @@ export function assembleUnconnected(config: Config, links: LinkKernel, nowMs: ()
 }
 
 const NO_SOCKETS: SocklbKernel = {
+  hostNamespace: 0,
   ending: { outcome: 'supported' },
   endSockets: noKernel,
   programs: noKernel,

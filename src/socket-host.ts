@@ -8,6 +8,7 @@ import {
   type CgroupMount,
   choosePlace,
   findCgroup,
+  hostNamespaceOf,
   type NamedAbility,
   PIN_DIRECTORY,
   type SocketChoice,
@@ -41,6 +42,7 @@ export interface SocketBindings extends BpfModules, EndingBindings {
   probeSocketStorage(): Ability;
   probeLinks(): Ability;
   probeSetRetval(): Ability;
+  networkNamespaceCookie(): bigint | undefined;
   queryPrograms(
     cgroup: string,
     attachType: number,
@@ -102,7 +104,9 @@ export class NodeSockets implements Disposable {
     // Before Linux 5.18 a program can't say which error a client gets.
     const build = bindings.probeSetRetval().outcome === 'supported' ? 'socklb' : 'socklb-no-retval';
     const programs = socketPrograms(bindings, bindings.readSocklbObject(build));
-    this.#kernel = new BpfSocklbKernel(programs, this.#choice.place, openEnder(bindings));
+    const { place } = this.#choice;
+    const node = hostNamespaceOf(isInHostNetwork(), bindings.networkNamespaceCookie());
+    this.#kernel = new BpfSocklbKernel(programs, place, openEnder(bindings), node);
   }
 
   /**

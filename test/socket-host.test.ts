@@ -1,4 +1,5 @@
 import { spawnSync } from 'node:child_process';
+import { readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import * as links from '../native-bindings/bpf-links.ts';
@@ -41,6 +42,15 @@ function bindings(change: Partial<SocketBindings> = {}): SocketBindings {
   };
 }
 
+/** Who may not look at process 1 can't know. */
+function isOnNode(): boolean {
+  try {
+    return readlinkSync('/proc/self/ns/net') === readlinkSync('/proc/1/ns/net');
+  } catch {
+    return false;
+  }
+}
+
 const LACKS = { outcome: 'unsupported', reason: 'the process lacks CAP_BPF' } as const;
 const ON = { mode: 'on', cgroup: '' } as const;
 
@@ -64,6 +74,12 @@ it('NodeSockets is there where the machine can do it, whatever becomes of the mo
   expect(kernel).toBeDefined();
   await sockets.configure({ ...ON, mode: 'off' });
   expect([sockets.kernel, sockets.state().mode]).toEqual([kernel, 'off']);
+});
+
+it('NodeSockets knows which network namespace is that of the node', async () => {
+  const networkNamespaceCookie = () => 17n;
+  using sockets = await NodeSockets.open(ON, 'write', async () => bindings({ networkNamespaceCookie }));
+  expect(sockets.kernel?.hostNamespace).toBe(isOnNode() ? 17 : 0);
 });
 
 it('NodeSockets goes on without, says why, and looks again when the mode changes', async () => {

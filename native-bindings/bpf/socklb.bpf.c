@@ -52,7 +52,8 @@ static const struct field_description fields[] SECTION(".socklb.fields") = {
 };
 
 static const struct constant_description constants[] SECTION(".socklb.constants") = {
-	CONSTANT(MAGLEV_SLOTS), CONSTANT(UDP_FLOWS), CONSTANT(CFG_OFF), CONSTANT(CFG_HOST_ONLY), CONSTANT(SVC_MAGLEV),
+	CONSTANT(MAGLEV_SLOTS), CONSTANT(UDP_FLOWS), CONSTANT(CFG_OFF), CONSTANT(CFG_HOST_ONLY),
+	CONSTANT(CFG_HOST_NETNS_SHIFT), CONSTANT(SVC_MAGLEV),
 	CONSTANT(BACKEND_ACTIVE), CONSTANT(BACKEND_TERMINATING), CONSTANT(STAT_SLOTS), CONSTANT(STAT_HIT),
 	CONSTANT(STAT_MISS), CONSTANT(STAT_REFUSED), CONSTANT(STAT_STALE), CONSTANT(STAT_AFFINITY), CONSTANT(STAT_FLOW),
 	CONSTANT(STAT_REVERSE), CONSTANT(STAT_NO_MEMORY),
@@ -263,6 +264,19 @@ INLINE int is_served(struct bpf_sock_addr *ctx)
 	return (ctx->type == STREAM && ctx->protocol == IPPROTO_TCP) || (ctx->type == DGRAM && ctx->protocol == IPPROTO_UDP);
 }
 
+/* Whether the client is in the network namespace of the node. */
+INLINE int is_host(const struct call *call, const struct cfg *cfg)
+{
+	__u64 named = cfg->flags >> CFG_HOST_NETNS_SHIFT, host = get_netns_cookie(0);
+
+	if (named)
+		host = named;
+	host ^= call->netns_cookie;
+	/* Of two numbers that are equal the verifier learns of each what it knows of the other, and goes both ways on. */
+	asm volatile("" : "+r"(host));
+	return !host;
+}
+
 INLINE enum verdict balance(struct call *call, struct target *target)
 {
 	struct bpf_sock_addr *ctx = call->ctx;
@@ -287,7 +301,7 @@ INLINE enum verdict balance(struct call *call, struct target *target)
 	if (!cfg || (cfg->flags & CFG_OFF))
 		return LEAVE;
 	call->netns_cookie = get_netns_cookie(ctx);
-	if ((cfg->flags & CFG_HOST_ONLY) && call->netns_cookie != get_netns_cookie(0))
+	if ((cfg->flags & CFG_HOST_ONLY) && !is_host(call, cfg))
 		return LEAVE;
 	if (!call->svc.count) {
 		count(STAT_REFUSED);

@@ -27,7 +27,9 @@ struct cfg {
 	__u64 reserved;
 };
 #define CFG_OFF 1	/* leave every socket alone */
-#define CFG_HOST_ONLY 2 /* leave sockets outside the initial network namespace alone */
+#define CFG_HOST_ONLY 2 /* leave sockets outside the network namespace of the node alone */
+/* The cookie of that namespace, above the switches; 0: the initial one. Programs that know nothing of it take that. */
+#define CFG_HOST_NETNS_SHIFT 2
 
 /* lb_svc: no row, no balancing */
 struct svc_key {

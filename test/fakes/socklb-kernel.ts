@@ -23,6 +23,7 @@ export class FakeSocklbKernel implements SocklbKernel {
   readonly #limits: Readonly<Partial<Record<SocketMap | 'lb_maglev', number>>>;
   readonly tablesById = new Map<number, Uint32Array>();
   state: ProgramState = 'absent';
+  hostNamespace = 0;
   ending: SocketEnding = { outcome: 'supported' };
   /** Where UDP sockets are connected to, `10.0.0.3 53`, by cookie. */
   readonly sockets = new Map<bigint, string>();

@@ -110,6 +110,7 @@ describe('readSocklbObject()', () => {
       MAGLEV_SLOTS: 16381,
       CFG_OFF: 1,
       CFG_HOST_ONLY: 2,
+      CFG_HOST_NETNS_SHIFT: 2,
       SVC_MAGLEV: 1,
       BACKEND_TERMINATING: 1,
       STAT_HIT: 0,

@@ -4,11 +4,13 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import {
   inNetworkNamespace,
+  networkNamespaceCookie,
   probeSeeingNetworkNamespaces,
   visibleNetworkNamespaces,
 } from '../../native-bindings/network-namespace.ts';
 import { probeCapability } from '../../native-bindings/probe.ts';
 import { createNamespace, type NetworkNamespace } from '../kernel/probe.ts';
+import { RawSocket } from './raw-sockets.ts';
 
 const own = () => readlinkSync('/proc/thread-self/ns/net');
 const capability = probeCapability('CAP_SYS_ADMIN');
@@ -30,6 +32,15 @@ describe('inNetworkNamespace()', options, () => {
   test('inNetworkNamespace() is there while it runs, and back after', () => {
     expect(inNetworkNamespace(path, own)).not.toBe(home);
     expect(own()).toBe(home);
+  });
+
+  test('networkNamespaceCookie() is another one in each namespace, and that of its sockets', () => {
+    const cookie = networkNamespaceCookie();
+    const other = inNetworkNamespace(path, networkNamespaceCookie);
+    using socket = inNetworkNamespace(path, () => new RawSocket('UDP'));
+    expect([typeof cookie, other]).toEqual(['bigint', socket.namespaceCookie()]);
+    expect(other).not.toBe(cookie);
+    expect(networkNamespaceCookie()).toBe(cookie);
   });
 
   test('inNetworkNamespace() comes back when it throws', () => {

@@ -154,8 +154,9 @@ export function describeSocklb(cgroup: () => string): void {
     test('host only serves the sockets of the namespace that it names, as where the node is a container', () => {
       using lab = openLab();
       using node = lab.socket('UDP');
+      const { CFG_HOST_ONLY = -1, CFG_HOST_NETNS_SHIFT = -1 } = lab.object.constants;
       const cookie = Number(node.namespaceCookie());
-      lab.configure({ flags: ((lab.object.constants.CFG_HOST_ONLY ?? -1) | (cookie << 2)) >>> 0 });
+      lab.configure({ flags: CFG_HOST_ONLY + cookie * 2 ** CFG_HOST_NETNS_SHIFT });
       expect(node.connect(VIP)).toBe('');
       using namespace = createNamespace('pod');
       using pod = within(namespace.name, () => new RawSocket('UDP'));

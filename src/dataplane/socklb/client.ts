@@ -31,9 +31,17 @@ export class BpfSocklbKernel implements SocklbKernel, Disposable {
     codeOf,
   });
   readonly #ender: SocketEnder;
+  readonly hostNamespace: number;
 
-  constructor(programs: SocketPrograms, place: SocketPlace, ender: SocketEnder = NO_ENDER) {
+  /** @param hostNamespace as SocklbKernel has it */
+  constructor(
+    programs: SocketPrograms,
+    place: SocketPlace,
+    ender: SocketEnder = NO_ENDER,
+    hostNamespace = 0,
+  ) {
     this.#ender = ender;
+    this.hostNamespace = hostNamespace;
     this.#programs = programs;
     this.#pinned = new PinnedPrograms(programs, place);
   }

@@ -34,9 +34,9 @@ export interface SocklbDataplane extends Dataplane<SocklbRows, SocklbOp> {
 /** Sockets of this node that connect to a frontend are connected to one of its endpoints at once. */
 export function createSocklbDataplane(
   { kernel, nowMs }: SocklbResources,
-  configured: Omit<ProjectOptions, 'ending'>,
+  configured: Omit<ProjectOptions, 'ending' | 'hostNamespace'>,
 ): SocklbDataplane {
-  const options = { ...configured, ending: kernel.ending };
+  const options = { ...configured, ending: kernel.ending, hostNamespace: kernel.hostNamespace };
   const frontendOf = memoisedFrontends(options);
   const memory = new SocklbMemory();
   const context = { kernel, memory, nowMs };

@@ -50,6 +50,8 @@ export interface SocketEnder {
  * kernel can't be asked at all, or the signal is aborted.
  */
 export interface SocklbKernel extends SocketEnder {
+  /** The cookie of the network namespace of the node; 0: the initial one, or nobody knows another. */
+  readonly hostNamespace: number;
   programs(signal: AbortSignal): Promise<ProgramState>;
   /** Attaches the programs that are not, and replaces those of another version, without a gap. */
   attach(signal: AbortSignal): Promise<SocklbOutcome>;

@@ -34,6 +34,11 @@ export const MAGLEV_SIZE = 16_381;
 /** Bits of lb_cfg.flags. */
 export const CONFIG_FLAG = { off: 1, hostOnly: 2 } as const;
 
+/** With hostOnly: the cookie of the node's network namespace lies above these bits; 0 is the initial one. */
+export const HOST_NAMESPACE_SHIFT = 2;
+/** The highest that there is room for: namespaces are counted, and a machine makes no billion. */
+export const MOST_HOST_NAMESPACE = 2 ** (32 - HOST_NAMESPACE_SHIFT) - 1;
+
 /** Bits of lb_svc.flags that these programs honour. */
 export const SERVICE_FLAG = { maglev: 1 } as const;
 

@@ -4,7 +4,7 @@ import { formatEndpoint } from '../../model/virtual-server.ts';
 import type { Operation, OpOf } from '../dataplane.ts';
 import type { FrontendKey } from './layout.ts';
 import type { LeftElement } from './remains.ts';
-import { keyOf, modeOf, type ServicePlace, type SocketAlgorithm, type SocketSwitch } from './rows.ts';
+import { keyOf, type ServicePlace, type SocketAlgorithm, type SocketSwitch, switchText } from './rows.ts';
 
 /** A backend as it is to be. */
 export interface PlannedBackend {
@@ -104,7 +104,7 @@ function detailOf(change: SocklbChange): Operation['detail'] {
     case 'setSocketService':
       return serviceDetail(change.service);
     case 'setSocketMode':
-      return modeOf(change.flags) ?? `flags ${change.flags}`;
+      return switchText(change.flags);
     default:
       return '';
   }

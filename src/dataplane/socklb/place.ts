@@ -1,3 +1,4 @@
+import { MOST_HOST_NAMESPACE } from './layout.ts';
 import type { SocketPlace } from './program.ts';
 
 /** The bpffs in which maps and links are pinned; the number is that of the layout of the maps. */
@@ -79,6 +80,17 @@ export function whyUnasked(
   if (mode === 'auto' && !isInHostNetwork())
     return 'this process is not in the network namespace of the node, that of process 1';
   return undefined;
+}
+
+/**
+ * How programs are told which network namespace is the node's: that of this process where it is the same. In kind it is
+ * not the initial one.
+ * @param cookie of the namespace of this process; undefined where the kernel does not tell it
+ * @returns 0: the initial one
+ */
+export function hostNamespaceOf(isInHostNetwork: boolean, cookie: bigint | undefined): number {
+  if (!isInHostNetwork || cookie === undefined || cookie > MOST_HOST_NAMESPACE) return 0;
+  return Number(cookie);
 }
 
 export type FoundCgroup = NamedAbility & { readonly cgroup: string };

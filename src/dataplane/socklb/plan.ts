@@ -1,7 +1,7 @@
 import type { Plan } from '../dataplane.ts';
 import { operation, type SocklbOp } from './ops.ts';
 import { Draft } from './plan-services.ts';
-import { modeOf, type SocklbRows, sortedServices } from './rows.ts';
+import { modeOf, type SocklbRows, sortedServices, switchText } from './rows.ts';
 
 /**
  * From observed to wanted rows. A frontend that changes gets a new generation of slots and leads to it at once; what
@@ -66,7 +66,6 @@ function modeChange(observed: SocklbRows, wanted: SocklbRows): readonly SocklbOp
   if (observed.config.flags === flags && observed.config.udpFlowSeconds === udpFlowSeconds) return [];
   // Without programs nobody reads the switch, and to be off is to leave all as it is.
   if (modeOf(flags) === 'off' && observed.programs === 'absent') return [];
-  const before = modeOf(observed.config.flags) ?? `flags ${observed.config.flags}`;
-  const detail = `${before} → ${modeOf(flags) ?? `flags ${flags}`}, UDP ${udpFlowSeconds} s`;
+  const detail = `${switchText(observed.config.flags)} → ${switchText(flags)}, UDP ${udpFlowSeconds} s`;
   return [operation({ op: 'setSocketMode', flags, udpFlowSeconds }, 'socketLoadBalancer.mode', detail)];
 }

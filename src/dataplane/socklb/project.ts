@@ -56,6 +56,8 @@ export interface ProjectOptions {
   readonly ending?: SocketEnding;
   /** Whether all UDP is left to IPVS where not all of them can. @default false */
   readonly isCautious?: boolean;
+  /** Which of all network namespaces is the node's. @default 0, the initial one */
+  readonly hostNamespace?: number;
   /** @default CAPACITY */
   readonly capacity?: SocketCapacity;
 }
@@ -108,7 +110,7 @@ export function projectSocklb(
     rows: {
       ...EMPTY_ROWS,
       services,
-      config: { flags: flagsOf(options.mode), udpFlowSeconds: UDP_FLOW_SECONDS },
+      config: { flags: flagsOf(options.mode, options.hostNamespace), udpFlowSeconds: UDP_FLOW_SECONDS },
       programs: 'attached',
     },
     refused: refused.sort(compareRejected),

@@ -8,7 +8,7 @@ import {
   virtualServerKey,
 } from '../../model/virtual-server.ts';
 import type { ProgramState } from './kernel.ts';
-import { CONFIG_FLAG, type FrontendKey } from './layout.ts';
+import { CONFIG_FLAG, type FrontendKey, HOST_NAMESPACE_SHIFT } from './layout.ts';
 import type { Remain } from './remains.ts';
 
 /** How a real server is chosen when a socket connects: at random by weight, or by a table that the client's network namespace is looked up in. */
@@ -88,14 +88,25 @@ export type SocketMode = 'on' | 'off' | 'hostOnly';
 /** What flags mean; undefined for those no configuration gives. */
 export function modeOf(flags: number): SocketMode | undefined {
   if (flags === 0) return 'on';
-  if (flags === CONFIG_FLAG.hostOnly) return 'hostOnly';
+  if (flags % HOST_NAMESPACE_UNIT === CONFIG_FLAG.hostOnly) return 'hostOnly';
   return flags === CONFIG_FLAG.off ? 'off' : undefined;
 }
 
-/** The inverse of {@link modeOf}. */
-export function flagsOf(mode: SocketMode): number {
-  return mode === 'on' ? 0 : CONFIG_FLAG[mode];
+/** The inverse of {@link modeOf}. @param hostNamespace which of all network namespaces is the node's; 0: the initial one */
+export function flagsOf(mode: SocketMode, hostNamespace = 0): number {
+  if (mode === 'hostOnly') return CONFIG_FLAG.hostOnly + hostNamespace * HOST_NAMESPACE_UNIT;
+  return mode === 'on' ? 0 : CONFIG_FLAG.off;
 }
+
+/** The mode in words, and which namespace is the node's where that is told. */
+export function switchText(flags: number): string {
+  const hostNamespace = Math.floor(flags / HOST_NAMESPACE_UNIT);
+  const mode = modeOf(flags);
+  if (mode === undefined) return `flags ${flags}`;
+  return hostNamespace === 0 ? mode : `${mode} of namespace ${hostNamespace}`;
+}
+
+const HOST_NAMESPACE_UNIT = 2 ** HOST_NAMESPACE_SHIFT;
 
 /** Whether a frontend is looked up in a Maglev table. */
 export function hasTable({ algorithm, backends }: Pick<ServiceRow, 'algorithm' | 'backends'>): boolean {

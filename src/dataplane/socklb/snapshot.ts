@@ -65,7 +65,7 @@ export function fromSnapshot({ sockets }: SocketsOfSnapshot, wanted: SocklbRows)
   }
   return {
     services,
-    config: { ...wanted.config, flags: flagsOf(sockets.mode) },
+    config: { ...wanted.config, flags: flagsAs(sockets.mode, wanted.config) },
     programs: sockets.programs,
     remains: new Map(remains.map((remain) => [remainKey(remain), remain])),
     lastServiceId: sockets.services.length,
@@ -73,6 +73,11 @@ export function fromSnapshot({ sockets }: SocketsOfSnapshot, wanted: SocklbRows)
     observedAtMs: 0,
     obstacle: null,
   };
+}
+
+/** Which network namespace is the node's, a snapshot does not tell. */
+function flagsAs(mode: SnapshotSockets['mode'], { flags }: SocklbRows['config']): number {
+  return modeOf(flags) === mode ? flags : flagsOf(mode);
 }
 
 type Terminating = Extract<Remain, { readonly kind: 'backend' }>;

@@ -1,4 +1,5 @@
 import fc from 'fast-check';
+import { MOST_HOST_NAMESPACE } from '../../../src/dataplane/socklb/layout.ts';
 import { type ProjectOptions, projectSocklb } from '../../../src/dataplane/socklb/project.ts';
 import type { BackendRow, ServiceRow, SocklbRows } from '../../../src/dataplane/socklb/rows.ts';
 import type { DesiredState } from '../../../src/model/desired-state.ts';
@@ -42,6 +43,7 @@ function weighted(server: VirtualServer, weights: readonly number[], seed: numbe
 
 export const projectOptions: fc.Arbitrary<ProjectOptions> = fc.record({
   mode: fc.constantFrom('on', 'on', 'on', 'hostOnly', 'off'),
+  hostNamespace: fc.constantFrom(0, 17, MOST_HOST_NAMESPACE),
   excludeCIDRs: fc.constant([]),
   nodePortAddresses: fc.constantFrom([] as const, 'primary' as const),
   capacity: fc.constantFrom(

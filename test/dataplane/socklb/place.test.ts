@@ -1,5 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { choosePlace, PIN_DIRECTORY, type SocketSurroundings } from '../../../src/dataplane/socklb/place.ts';
+import {
+  choosePlace,
+  hostNamespaceOf,
+  PIN_DIRECTORY,
+  type SocketSurroundings,
+} from '../../../src/dataplane/socklb/place.ts';
 
 const ROOT = { path: '/sys/fs/cgroup', isHostRoot: true, isHandedIn: false };
 const OWN = { path: '/sys/fs/cgroup', isHostRoot: false, isHandedIn: false };
@@ -105,5 +110,26 @@ describe('choosePlace()', () => {
   it('is used if told, whatever the network', () => {
     const choice = choosePlace({ mode: 'on', cgroup: '' }, { ...NODE, isInHostNetwork: () => false });
     expect(choice.outcome).toBe('used');
+  });
+});
+
+describe('hostNamespaceOf()', () => {
+  it.each([
+    { name: 'that of this process on the node', isInHostNetwork: true, cookie: 17n, is: 17 },
+    {
+      name: 'the initial one where this process has one of its own',
+      isInHostNetwork: false,
+      cookie: 17n,
+      is: 0,
+    },
+    {
+      name: 'the initial one where the kernel does not tell',
+      isInHostNetwork: true,
+      cookie: undefined,
+      is: 0,
+    },
+    { name: 'the initial one where the switch has no room', isInHostNetwork: true, cookie: 2n ** 30n, is: 0 },
+  ])('is $name', ({ isInHostNetwork, cookie, is }) => {
+    expect(hostNamespaceOf(isInHostNetwork, cookie)).toBe(is);
   });
 });

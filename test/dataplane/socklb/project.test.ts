@@ -8,7 +8,7 @@ import {
   projectSocklb,
   UDP_FLOW_SECONDS,
 } from '../../../src/dataplane/socklb/project.ts';
-import { modeOf, serviceText, sortedServices } from '../../../src/dataplane/socklb/rows.ts';
+import { modeOf, serviceText, sortedServices, switchText } from '../../../src/dataplane/socklb/rows.ts';
 import type { DesiredState } from '../../../src/model/desired-state.ts';
 import { parseScheduler } from '../../../src/model/scheduler.ts';
 import type { VirtualServer } from '../../../src/model/virtual-server.ts';
@@ -211,6 +211,20 @@ describe('projectSocklb()', () => {
     const tables = CAPACITY.tables * 17 * 4096;
     // The other maps, and the process at its peak with 10,000 Services: docs/performance.md.
     expect(tables + 32 * mib + 206 * mib).toBeLessThan(0.75 * limit);
+  });
+
+  it('names the network namespace of the node with hostOnly, and never otherwise', () => {
+    const flags = (['on', 'off', 'hostOnly'] as const).map((mode) => {
+      return projectSocklb(desired(), { ...OPTIONS, mode, hostNamespace: 17 }).rows.config.flags;
+    });
+    expect(flags).toEqual([0, 1, 4 * 17 + 2]);
+    expect(flags.map(switchText)).toEqual(['on', 'off', 'hostOnly of namespace 17']);
+    expect([2, 5, 6, 4].map(switchText)).toEqual([
+      'hostOnly',
+      'flags 5',
+      'hostOnly of namespace 1',
+      'flags 4',
+    ]);
   });
 
   it('serves nothing while it is off', () => {
