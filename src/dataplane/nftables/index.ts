@@ -29,9 +29,6 @@ export function createNftablesDataplane(
 ): Dataplane<NftablesRows, NftablesOp> {
   detectionOf(options.detectLocal);
   const untouched = new Untouched(kernel);
-  const followed: Pick<NftablesKernel, 'run'> = {
-    run: (...transaction) => untouched.write(() => kernel.run(...transaction)),
-  };
   const isAsWanted = async (desired: DesiredState, look: Look) => {
     const { rows } = await inPieces(projecting(desired, options), look);
     await look.pause();
@@ -51,7 +48,9 @@ export function createNftablesDataplane(
     teardown: (observed) => teardownNftables(observed),
     apply: async (ops, signal) => {
       if (ops.length > 0) ledger?.check();
-      return applyNftables(followed, ops, signal);
+      const isWhole = ops.some(({ op }) => op === 'addTable' || op === 'setTable');
+      const run: NftablesKernel['run'] = (...asked) => untouched.write(isWhole, () => kernel.run(...asked));
+      return applyNftables({ run }, ops, signal);
     },
     reduce: reduceNftables,
     canonical,

@@ -1,7 +1,7 @@
 import type { NftablesKernel, NftOutcome } from './kernel.ts';
 
 /**
- * Whether nobody else has written to nftables since a listing of our table was as wanted. It saves the next one, which
+ * Whether nobody else has written to nftables since a listing of our table was as wanted, or we made it. It saves the next one, which
  * is the dearest look of all at the kernel: the kernel prints every element, and the library parses them.
  */
 export class Untouched {
@@ -27,13 +27,16 @@ export class Untouched {
     return is;
   }
 
-  /** Around one transaction of ours. @throws as it and the kernel */
-  async write(run: () => Promise<NftOutcome>): Promise<NftOutcome> {
-    const wasSo = this.isSo();
-    const before = this.#generation;
+  /**
+   * Around one transaction of ours.
+   * @param isWhole whether it makes the table anew, so that what there was does not matter
+   * @throws as it and the kernel
+   */
+  async write(isWhole: boolean, run: () => Promise<NftOutcome>): Promise<NftOutcome> {
+    const before = isWhole || this.isSo() ? this.#kernel.generation() : undefined;
     this.#generation = undefined;
     const outcome = await run();
-    if (!wasSo || before === undefined || outcome.outcome !== 'ok') return outcome;
+    if (before === undefined || outcome.outcome !== 'ok') return outcome;
     const after = this.#kernel.generation();
     // One that says what is so already counts for none.
     if (after === before || after === next(before)) this.#generation = after;

@@ -57,7 +57,7 @@ describe('Untouched', () => {
   ])('after $name: $isSo', async ({ by, isSo }) => {
     const { untouched, writes } = setup();
     await untouched.look(yes);
-    expect(await untouched.write(writes(by))).toBe(OK);
+    expect(await untouched.write(false, writes(by))).toBe(OK);
     expect(untouched.isSo()).toBe(isSo);
   });
 
@@ -65,13 +65,24 @@ describe('Untouched', () => {
     const { kernel, untouched, writes } = setup();
     await untouched.look(yes);
     kernel.now = 8;
-    await untouched.write(writes());
+    await untouched.write(false, writes());
     expect(untouched.isSo()).toBe(false);
   });
 
   it('a write of ours alone says nothing', async () => {
     const { untouched, writes } = setup();
-    await untouched.write(writes());
+    await untouched.write(false, writes());
+    expect(untouched.isSo()).toBe(false);
+  });
+
+  it('is so after a write that makes the table anew, if nobody else wrote meanwhile', async () => {
+    const { kernel, untouched, writes } = setup();
+    await untouched.write(true, writes());
+    expect(untouched.isSo()).toBe(true);
+    kernel.now = 20;
+    await untouched.write(true, writes());
+    expect(untouched.isSo()).toBe(true);
+    await untouched.write(true, writes(2));
     expect(untouched.isSo()).toBe(false);
   });
 
@@ -79,7 +90,7 @@ describe('Untouched', () => {
     for (const run of [async () => REFUSED, () => Promise.reject(new Error('broken'))]) {
       const { untouched } = setup();
       await untouched.look(yes);
-      await untouched.write(run).catch(() => undefined);
+      await untouched.write(false, run).catch(() => undefined);
       expect(untouched.isSo()).toBe(false);
     }
   });
@@ -87,7 +98,7 @@ describe('Untouched', () => {
   it('counts on past the largest number, without 0', async () => {
     const { kernel, untouched } = setup(2 ** 32 - 1);
     await untouched.look(yes);
-    await untouched.write(async () => {
+    await untouched.write(false, async () => {
       kernel.now = 1;
       return OK;
     });
