@@ -1,8 +1,11 @@
-import { readFileSync, statfsSync, statSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmdirSync, statfsSync, statSync } from 'node:fs';
+import { constants } from 'node:os';
+import { join } from 'node:path';
 import { SysError } from './errno.ts';
 import { mount, umount2 } from './libc.ts';
 import { type Probe, probeOfError, SUPPORTED } from './probe.ts';
 
+const { EACCES, EPERM, EROFS } = constants.errno;
 // include/uapi/linux/magic.h
 const BPF_FS_MAGIC = 0xcafe4a11;
 const CGROUP2_SUPER_MAGIC = 0x63677270;
@@ -55,6 +58,18 @@ export function probeBpffs(path: string): Probe {
     return { outcome: 'unsupported', reason: `${path} is no bpffs` };
   } catch (error) {
     return probeOfError(error, []);
+  }
+}
+
+/** Can directories be made there? Makes one, and takes it away. AppArmor may forbid it to whoever else may. */
+export function probeMakingDirectories(path: string): Probe {
+  const directory = join(path, `svcplane-probe-${process.pid}`);
+  try {
+    mkdirSync(directory);
+    rmdirSync(directory);
+    return SUPPORTED;
+  } catch (error) {
+    return probeOfError(error, [EACCES, EPERM, EROFS]);
   }
 }
 

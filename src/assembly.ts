@@ -33,6 +33,7 @@ import {
 import { createAbsentSocklb } from './dataplane/socklb/absent.ts';
 import { createSocklbDataplane, type SocklbDataplane } from './dataplane/socklb/index.ts';
 import type { SocklbKernel } from './dataplane/socklb/kernel.ts';
+import type { SocketRefusal } from './dataplane/socklb/place.ts';
 import {
   fromSnapshot as socketsFromSnapshot,
   toSnapshot as socketsToSnapshot,
@@ -58,7 +59,7 @@ export interface Resources extends IpvsResources {
   /** Milliseconds, on a clock that nobody sets. @default nowMs */
   readonly monotonicMs?: () => number;
   /** Why there are none although they are wanted. */
-  readonly socketRefusal?: string | undefined;
+  readonly socketRefusal?: SocketRefusal | undefined;
   /** Without it no address is announced. */
   readonly keepalived?: (directory: string, program: string) => Keepalived;
 }
@@ -98,7 +99,7 @@ export function assembleDataplanes(config: Config, resources: Resources): Datapl
     vrrpDataplane(resources.keepalived(config.vrrp.directory, config.vrrp.program), config.vrrp);
   const { sockets, socketRefusal, monotonicMs = resources.nowMs } = resources;
   const socklb = sockets && socketDataplane(config, sockets, monotonicMs);
-  const absent = socketRefusal === undefined ? undefined : createAbsentSocklb(socketRefusal);
+  const absent = socketRefusal && createAbsentSocklb(socketRefusal);
   // Rules before servers, servers before their address is local, and that before it is announced; sockets last, for they
   // go past all of it.
   const inMakeOrder = [

@@ -1,7 +1,6 @@
-import { existsSync, mkdirSync, readlinkSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync, statSync } from 'node:fs';
 import { type BoundObject, type BpfModules, socketPrograms } from './dataplane/socklb/bindings.ts';
 import { BpfSocklbKernel } from './dataplane/socklb/client.ts';
-import type { SocketEnding } from './dataplane/socklb/kernel.ts';
 import {
   type Ability,
   BPFFS,
@@ -12,29 +11,20 @@ import {
   type NamedAbility,
   PIN_DIRECTORY,
   type SocketChoice,
+  type SocketRefusal,
   type SocketSettings,
   type SocketSurroundings,
   whyUnasked,
 } from './dataplane/socklb/place.ts';
-import { NamespaceSockets } from './dataplane/socklb/sockets-client.ts';
 import { socketEvents } from './dataplane/socklb/statistics.ts';
-import type { Transport } from './netlink/transport.ts';
-
-/** What sockets are ended with. */
-export interface EndingBindings {
-  probeEndingUdpSockets(): Ability;
-  inNetworkNamespace<Result>(path: string, body: () => Result): Result;
-  probeSeeingNetworkNamespaces(): Ability;
-  visibleNetworkNamespaces(): Iterable<{ readonly id: string; readonly path: string }>;
-  readonly NetlinkSocket: { open(protocol: number): Transport & Disposable };
-  readonly NETLINK_SOCK_DIAG: number;
-}
+import { type EndingBindings, endingAbility, openEnder } from './socket-ending-host.ts';
 
 /** The modules of bpf(2), and what they find out about a kernel. */
 export interface SocketBindings extends BpfModules, EndingBindings {
   readSocklbObject(build: 'socklb' | 'socklb-no-retval'): BoundObject;
   findCgroup2Mounts(): readonly CgroupMount[];
   probeBpffs(path: string): Ability;
+  probeMakingDirectories(path: string): Ability;
   mountFileSystem(type: 'bpf' | 'cgroup2', path: string): void;
   unmountFileSystem(path: string): void;
   probeBpf(): Ability;
@@ -85,8 +75,8 @@ export class NodeSockets implements Disposable {
   }
 
   /** Why sockets are left alone although they should not be; undefined if they are not, or may be. */
-  get refusal(): string | undefined {
-    return this.#choice.outcome === 'refused' ? this.#choice.reason : undefined;
+  get refusal(): SocketRefusal | undefined {
+    return this.#choice.outcome === 'refused' ? this.#choice : undefined;
   }
 
   /** From now on. What was opened once stays open: there is something to switch off then. */
@@ -98,7 +88,7 @@ export class NodeSockets implements Disposable {
     const bindings = reason === undefined ? await this.#load() : undefined;
     if (bindings && this.#access === 'write' && settings.mode !== 'off') mountMissing(bindings, settings);
     this.#choice = bindings
-      ? choosePlace(settings, surroundings(bindings))
+      ? choosePlace(settings, surroundings(bindings, this.#access))
       : { outcome: 'unasked', reason: reason ?? '' };
     if (!bindings || this.#choice.outcome !== 'used') return;
     // Before Linux 5.18 a program can't say which error a client gets.
@@ -167,51 +157,6 @@ function tryTo(act: () => void): void {
   }
 }
 
-/** What ends UDP sockets of this node, in all network namespaces that this process sees and may enter. */
-export function openEnder(bindings: EndingBindings): NamespaceSockets {
-  const ending = endingOf(bindings);
-  const open = () => bindings.NetlinkSocket.open(bindings.NETLINK_SOCK_DIAG);
-  return new NamespaceSockets(ending, {
-    *candidates() {
-      yield { id: ownNamespace(), path: null };
-      if (ending.outcome === 'supported') yield* bindings.visibleNetworkNamespaces();
-    },
-    // A socket stays in the namespace where it was opened.
-    open: ({ path }) => (path === null ? open() : bindings.inNetworkNamespace(path, open)),
-  });
-}
-
-function endingOf(bindings: EndingBindings): SocketEnding {
-  const ability = bindings.probeEndingUdpSockets();
-  if (ability.outcome !== 'supported') return { outcome: 'unsupported', reason: ability.reason };
-  try {
-    bindings.inNetworkNamespace(OWN_NAMESPACE, () => undefined);
-    const seeing = bindings.probeSeeingNetworkNamespaces();
-    if (seeing.outcome === 'supported') return { outcome: 'supported' };
-    const fix = `mount the /run/netns of the node here, with mountPropagation HostToContainer`;
-    return { outcome: 'partly', reason: `${seeing.reason}: ${fix}` };
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    return {
-      outcome: 'partly',
-      reason: `they can't be entered: ${reason}: run as root or with CAP_SYS_ADMIN`,
-    };
-  }
-}
-
-function endingAbility(ending: SocketEnding): Ability {
-  if (ending.outcome === 'supported') return ending;
-  const which = ending.outcome === 'partly' ? 'those of other network namespaces are not: ' : '';
-  return { outcome: 'unsupported', reason: `${which}${ending.reason}` };
-}
-
-const OWN_NAMESPACE = '/proc/thread-self/ns/net';
-
-/** Its inode number. */
-function ownNamespace(): string {
-  return /\d+/.exec(readlinkSync(OWN_NAMESPACE))?.[0] ?? '';
-}
-
 /** What of this machine the socket balancer can use; changes nothing. */
 export async function inspectSockets(settings: SocketSettings, load: Load) {
   const { mode } = settings;
@@ -223,19 +168,28 @@ export async function inspectSockets(settings: SocketSettings, load: Load) {
     mode,
     unasked: null,
     abilities: [place, ...abilitiesOf(bindings, place.outcome === 'supported' ? place.cgroup : undefined)],
-    ending: endingAbility(endingOf(bindings)),
+    ending: endingAbility(bindings),
     canTellErrors: bindings.probeSetRetval().outcome !== 'unsupported',
   };
 }
 
 const HERE = { hasPins: () => existsSync(PIN_DIRECTORY), isInHostNetwork };
 
-function surroundings(bindings: SocketBindings): SocketSurroundings {
+function surroundings(bindings: SocketBindings, access: 'read' | 'write'): SocketSurroundings {
   return {
     ...HERE,
     cgroups: () => bindings.findCgroup2Mounts(),
-    abilities: (cgroup) => abilitiesOf(bindings, cgroup),
+    *abilities(cgroup) {
+      yield* abilitiesOf(bindings, cgroup);
+      if (access === 'write') yield pinning(bindings);
+    },
   };
+}
+
+/** It takes a try to find out. */
+function pinning({ probeMakingDirectories }: SocketBindings): NamedAbility {
+  const fix = `let it be written, as by appArmorProfile Unconfined in a Pod`;
+  return { ...probeMakingDirectories(BPFFS), what: `writing to ${BPFFS}`, fix };
 }
 
 const CAPABILITIES = 'run as root, or grant CAP_BPF and CAP_NET_ADMIN to the container';
@@ -290,8 +244,10 @@ function shareability(
  * own in /proc/net, which all may see; the namespace itself of a process only who has every capability that it has.
  */
 function isInHostNetwork(): boolean {
-  const [own, first] = ['self', '1'].map((process) =>
-    statSync(`/proc/${process}/net/dev`, { throwIfNoEntry: false }),
-  );
-  return own !== undefined && own.ino === first?.ino;
+  try {
+    return statSync('/proc/self/net/dev').ino === statSync('/proc/1/net/dev').ino;
+  } catch {
+    // Other processes may be hidden from who has no more than it takes (hidepid).
+    return false;
+  }
 }

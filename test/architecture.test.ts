@@ -13,7 +13,11 @@ const SOURCES = ['src', 'native-bindings'].flatMap((folder) =>
 const RULES: readonly { readonly of: RegExp; readonly may: RegExp; readonly packages: RegExp }[] = [
   { of: /^native-bindings\//, may: /^native-bindings\//, packages: /^(koffi|node:.*)$/ },
   { of: /^src\/main\.ts$/, may: /./, packages: /./ },
-  { of: /^src\/socket-host\.ts$/, may: /^src\/(dataplane\/socklb|netlink)\//, packages: /^node:fs$/ },
+  {
+    of: /^src\/socket(-ending)?-host\.ts$/,
+    may: /^src\/(dataplane\/socklb|netlink)\/|^src\/socket-ending-host\.ts$/,
+    packages: /^node:fs$/,
+  },
   {
     of: /^src\/vrrp-host\.ts$/,
     may: /^src\/model\/|^src\/(dataplane\/vrrp\/(announcements|client)|cli\/(finding|doctor-announcing)|config)\.ts$/,
@@ -111,7 +115,7 @@ const RULES: readonly { readonly of: RegExp; readonly may: RegExp; readonly pack
 
 /** Files whose name says that they reach outside: kernel, disk, clock or processes. */
 const EFFECTS =
-  /(^src\/(main|daemon-host|load-balancer-host|socket-host|vrrp-host)|\/([a-z-]*watch|manifests|observe|apply|client|[a-z-]+-client|program|[a-z-]*store|sync-once|loop|pace|([a-z-]+-)?http|log|host))\.ts$|^native-bindings\//;
+  /(^src\/(main|daemon-host|load-balancer-host|socket-host|socket-ending-host|vrrp-host)|\/([a-z-]*watch|manifests|observe|apply|client|[a-z-]+-client|program|[a-z-]*store|sync-once|loop|pace|([a-z-]+-)?http|log|host))\.ts$|^native-bindings\//;
 const PURE_PACKAGES = /^(valibot|node:(util|buffer|crypto|path|os|timers\/promises))$/;
 
 interface Import {

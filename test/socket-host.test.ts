@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { readlinkSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import * as links from '../native-bindings/bpf-links.ts';
@@ -10,7 +10,8 @@ import * as netlink from '../native-bindings/netlink-socket.ts';
 import * as namespaces from '../native-bindings/network-namespace.ts';
 import { probeCapability } from '../native-bindings/probe.ts';
 import * as diagnosis from '../native-bindings/socket-diagnosis-probe.ts';
-import { inspectSockets, NodeSockets, openEnder, type SocketBindings } from '../src/socket-host.ts';
+import { openEnder } from '../src/socket-ending-host.ts';
+import { inspectSockets, NodeSockets, type SocketBindings } from '../src/socket-host.ts';
 import { FakeSockDiag } from './netlink/fake-sock-diag.ts';
 import { address } from './trace/build.ts';
 
@@ -29,6 +30,7 @@ function bindings(change: Partial<SocketBindings> = {}): SocketBindings {
     ...diagnosis,
     findCgroup2Mounts: () => [{ path: '/sys/fs/cgroup', isHostRoot: true, isHandedIn: false }],
     probeBpffs: () => SUPPORTED,
+    probeMakingDirectories: () => SUPPORTED,
     mountFileSystem: (type, path) => expect.fail(`mount ${type} ${path}`),
     unmountFileSystem: (path) => expect.fail(`umount ${path}`),
     probeBpf: () => SUPPORTED,
@@ -44,11 +46,8 @@ function bindings(change: Partial<SocketBindings> = {}): SocketBindings {
 
 /** Who may not look at process 1 can't know. */
 function isOnNode(): boolean {
-  try {
-    return readlinkSync('/proc/self/ns/net') === readlinkSync('/proc/1/ns/net');
-  } catch {
-    return false;
-  }
+  const [own, first] = ['self', '1'].map((process) => statSync(`/proc/${process}/net/dev`).ino);
+  return own === first;
 }
 
 const LACKS = { outcome: 'unsupported', reason: 'the process lacks CAP_BPF' } as const;
@@ -86,7 +85,7 @@ it('NodeSockets goes on without, says why, and looks again when the mode changes
   let change: Partial<SocketBindings> = { probeBpf: () => LACKS };
   using sockets = await NodeSockets.open(ON, 'write', async () => bindings(change));
   expect(sockets.kernel).toBeUndefined();
-  expect(sockets.refusal).toMatch(
+  expect(sockets.refusal?.reason).toMatch(
     /mode is on, but .*the process lacks CAP_BPF: run as root, or grant CAP_BPF/,
   );
   expect(sockets.state()).toMatchObject({ outcome: 'refused', cgroup: null, events: null });
@@ -105,7 +104,7 @@ it('NodeSockets names the programs of others that stand alone, by number', async
       ids: [3],
     };
   using sockets = await NodeSockets.open(ON, 'write', async () => bindings({ queryPrograms }));
-  expect(sockets.refusal).toMatch(
+  expect(sockets.refusal?.reason).toMatch(
     /stand alone on \/sys\/fs\/cgroup: program 7 at connect4; program 8, 9 at sendmsg4/,
   );
 });
@@ -128,7 +127,20 @@ it('NodeSockets says what is missing where it may not mount it', async () => {
     throw new Error('mount: EPERM');
   };
   using sockets = await NodeSockets.open(ON, 'write', async () => bindings({ probeBpffs, mountFileSystem }));
-  expect(sockets.refusal).toMatch(/it is no bpffs: mount -t bpf bpf \/sys\/fs\/bpf/);
+  expect(sockets.refusal?.reason).toMatch(/it is no bpffs: mount -t bpf bpf \/sys\/fs\/bpf/);
+});
+
+it('NodeSockets leaves sockets alone where nothing can be pinned, which only who writes finds out', async () => {
+  const probes = {
+    probeMakingDirectories: () => ({ outcome: 'unsupported', reason: 'mkdir: EACCES' }) as const,
+  };
+  const open = (access: 'read' | 'write') => NodeSockets.open(ON, access, async () => bindings(probes));
+  using writing = await open('write');
+  expect(writing.refusal?.reason).toMatch(
+    /mkdir: EACCES: let it be written, as by appArmorProfile Unconfined/,
+  );
+  using reading = await open('read');
+  expect(reading.state().outcome).toBe('used');
 });
 
 it('inspectSockets() names each ability, with its fix, and what is missing beside the rest', async () => {

@@ -35,7 +35,9 @@ async function cleanup(invocation: Invocation): Promise<ExitCode> {
   }
   const plan = planTeardown(await observeStages(node.stages, context.signal));
   const report = await applySync(plan, context.signal);
-  context.err(report.refused.map(({ message }) => `failed: ${message}\n`).join(''));
+  const left = plan.rejected.map(({ subject, reason }) => `${subject}: ${reason}`);
+  const failures = [...report.refused.map(({ message }) => message), ...left];
+  context.err(failures.map((message) => `failed: ${message}\n`).join(''));
   await context.out(renderReport([report], context.colour));
-  return isComplete(report) ? EXIT.done : EXIT.changes;
+  return isComplete(report) && left.length === 0 ? EXIT.done : EXIT.changes;
 }

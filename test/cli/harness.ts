@@ -18,6 +18,7 @@ import type { Config } from '../../src/config.ts';
 import { nodeAddressesOf } from '../../src/dataplane/addresses/rows.ts';
 import { SYSCTL_NAMES } from '../../src/dataplane/ipvs/sysctls.ts';
 import { disowned } from '../../src/dataplane/ledger.ts';
+import type { SocketRefusal } from '../../src/dataplane/socklb/place.ts';
 import { announcementWords } from '../../src/dataplane/vrrp/announcements.ts';
 import type { VirtualServerKey } from '../../src/model/virtual-server.ts';
 import { HealthCheckPorts } from '../../src/status/http.ts';
@@ -101,7 +102,7 @@ export class CliHarness implements Disposable {
   host: HostReport = HEALTHY_HOST;
   sockets: SocketRecord = NO_SOCKETS;
   /** Why sockets are left alone against the configuration. */
-  socketRefusal: string | undefined;
+  socketRefusal: SocketRefusal | undefined;
   /** Without it sockets are left alone. */
   socketKernel: FakeSocklbKernel | undefined;
   env: Record<string, string> = {};

@@ -179,7 +179,7 @@ describe('sockets that can not be balanced', () => {
   });
 
   it('are rejected where they are wanted, and all else is done', async () => {
-    cli.socketRefusal = 'mode is on, but no bpffs';
+    cli.socketRefusal = { reason: 'mode is on, but no bpffs', isPinned: false };
     const { exit, err } = await cli.run('apply', '-f', manifests);
     expect([exit, err]).toEqual([
       0,

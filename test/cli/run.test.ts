@@ -223,7 +223,7 @@ describe('run', () => {
 
   it('goes on without sockets that it is to balance, says so while it lasts, and looks again by mode', async () => {
     cli.sockets = { ...NO_SOCKETS, mode: 'on', outcome: 'refused', reason: 'there is no bpffs' };
-    cli.socketRefusal = 'there is no bpffs';
+    cli.socketRefusal = { reason: 'there is no bpffs', isPinned: false };
     void run();
     await said(
       'sockets: mode on, all left to IPVS: there is no bpffs; start svcplane again when it is there\n',

@@ -31,6 +31,17 @@ describe('verify', () => {
 });
 
 describe('cleanup', () => {
+  it('says what it can not reach, and that it is not done', async () => {
+    const reason = "programs of an earlier svcplane are pinned and can't be reached: EPERM";
+    cli.socketRefusal = { reason, isPinned: true };
+    expect(await cli.run('cleanup')).toMatchObject({
+      exit: 2,
+      err: expect.stringContaining(`failed: socket load balancer: ${reason}\n`),
+    });
+    cli.socketRefusal = { reason, isPinned: false };
+    expect(await cli.run('cleanup')).toMatchObject({ exit: 0, err: expect.not.stringContaining('failed') });
+  });
+
   it('shows, then removes, exactly what is ours', async () => {
     const eth0 = cli.links.foreignLink('eth0', null);
     expect(eth0).toBeGreaterThan(0);

@@ -94,8 +94,6 @@ export class FakeSocketPrograms implements SocketPrograms {
       entries: () => NO_ELEMENTS,
       lookup: () => undefined,
       update: () => undefined,
-      updateMap: () => undefined,
-      delete: () => false,
       updateAll: (keys) => ({ done: keys.length / shape.keyBytes }),
       deleteAll: (keys) => ({ done: keys.length / shape.keyBytes }),
     };

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, rmdirSync } from 'node:fs';
+import { mkdirSync, readdirSync, rmdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import {
@@ -7,6 +7,7 @@ import {
   findCgroup2Mounts,
   mountFileSystem,
   probeBpffs,
+  probeMakingDirectories,
   unmountFileSystem,
 } from '../../native-bindings/mounts.ts';
 import { needsBpf } from './bpf-environment.ts';
@@ -39,6 +40,22 @@ describe('probeBpffs()', () => {
     { name: 'no such path', path: '/no/such', outcome: 'unknown', reason: 'ENOENT' },
   ])('probeBpffs() gives the reason for $name', ({ path, outcome, reason }) => {
     expect(probeBpffs(path)).toEqual({ outcome, reason: expect.stringContaining(reason) });
+  });
+});
+
+describe('probeMakingDirectories()', () => {
+  test('makes one and takes it away', () => {
+    const path = temporaryDirectory();
+    expect(probeMakingDirectories(path)).toEqual({ outcome: 'supported' });
+    expect(readdirSync(path)).toEqual([]);
+    rmdirSync(path);
+  });
+
+  test.each([
+    { name: 'a read-only file system', path: '/proc/sys', outcome: 'unknown' },
+    { name: 'no such path', path: '/no/such', outcome: 'unknown' },
+  ])('gives the reason for $name', ({ path, outcome }) => {
+    expect(probeMakingDirectories(path)).toEqual({ outcome, reason: expect.any(String) });
   });
 });
 

@@ -43,8 +43,17 @@ export interface SocketSurroundings {
 
 export type SocketChoice =
   | { readonly outcome: 'used'; readonly place: SocketPlace }
-  /** `refused`: something is missing, and it is not left at that; `lacking`: it is; `unasked`: as it should be. */
-  | { readonly outcome: 'unasked' | 'lacking' | 'refused'; readonly reason: string };
+  /** `lacking`: something is missing, and it is left at that; `unasked`: as it should be. */
+  | { readonly outcome: 'unasked' | 'lacking'; readonly reason: string }
+  | ({ readonly outcome: 'refused' } & SocketRefusal);
+
+/** Something is missing, and it is not left at that. */
+export interface SocketRefusal {
+  /** One line. */
+  readonly reason: string;
+  /** Whether programs of an earlier process are there, and out of reach. */
+  readonly isPinned: boolean;
+}
 
 /**
  * Where sockets are balanced, or why they are left alone. What `auto` may do unasked is what concerns this node alone:
@@ -60,14 +69,17 @@ export function choosePlace(settings: SocketSettings, surroundings: SocketSurrou
   }
   const reason = missing ? `${missing.reason}: ${missing.fix}` : '';
   const { mode } = settings;
-  if (mode === 'on' || mode === 'hostOnly') {
-    const why = `socketLoadBalancer.mode is ${mode}, but all sockets are left to IPVS: ${reason}`;
-    return { outcome: 'refused', reason: why };
-  }
-  if (!surroundings.hasPins()) return { outcome: 'lacking', reason };
+  const isPinned = surroundings.hasPins();
   // They go on connecting sockets to endpoints that nobody keeps up to date.
-  const why = `programs of an earlier svcplane are pinned in ${PIN_DIRECTORY} and can't be reached: ${reason}`;
-  return { outcome: 'refused', reason: why };
+  const pinned = `programs of an earlier svcplane are pinned in ${PIN_DIRECTORY} and can't be reached`;
+  if (mode === 'on' || mode === 'hostOnly') {
+    const left = isPinned ? pinned : 'all sockets are left to IPVS';
+    const why = `socketLoadBalancer.mode is ${mode}, but ${left}: ${reason}`;
+    return { outcome: 'refused', reason: why, isPinned };
+  }
+  return isPinned
+    ? { outcome: 'refused', reason: `${pinned}: ${reason}`, isPinned }
+    : { outcome: 'lacking', reason };
 }
 
 /** Why sockets are left alone whatever the machine can do; undefined if they are not. */

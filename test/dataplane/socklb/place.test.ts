@@ -89,9 +89,18 @@ describe('choosePlace()', () => {
       outcome: 'refused',
       reason: /programs of an earlier svcplane are pinned in .*v1 and can't be reached: x is no bpffs/,
     },
+    {
+      name: 'the same against what was said',
+      mode: 'on',
+      change: { ...LACKS, hasPins: () => true },
+      outcome: 'refused',
+      reason: /mode is on, but programs of an earlier svcplane are pinned in .*v1 and can't be reached/,
+    },
   ] as const)('leaves sockets alone: $name', ({ mode, change, outcome, reason }) => {
     const choice = choosePlace({ mode, cgroup: '' }, { ...NODE, ...change });
-    expect(choice).toEqual({ outcome, reason: expect.stringMatching(reason) });
+    const isPinned = 'hasPins' in change && change.hasPins();
+    const told = { outcome, reason: expect.stringMatching(reason) };
+    expect(choice).toEqual(outcome === 'refused' ? { ...told, isPinned } : told);
   });
 
   it('asks for abilities last, for that takes a while', () => {

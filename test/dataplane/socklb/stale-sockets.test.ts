@@ -3,7 +3,7 @@ import * as netlink from '../../../native-bindings/netlink-socket.ts';
 import * as namespaces from '../../../native-bindings/network-namespace.ts';
 import * as diagnosis from '../../../native-bindings/socket-diagnosis-probe.ts';
 import { createSocklbDataplane } from '../../../src/dataplane/socklb/index.ts';
-import { openEnder } from '../../../src/socket-host.ts';
+import { openEnder } from '../../../src/socket-ending-host.ts';
 import { createNamespace } from '../../kernel/probe.ts';
 import { within } from '../../kernel/traffic/raw-socket.ts';
 import { needsBpf } from '../../native-bindings/bpf-environment.ts';
