@@ -1,6 +1,10 @@
+import { SOURCE_TIMES } from '../cluster/manifest-watch.ts';
 import type { CliContext } from './context.ts';
 import { configFileOf, type GivenOptions, type ResolvedConfig } from './settings.ts';
 import { readConfig } from './verb.ts';
+
+/** A look costs a node at rest as much as all else in five seconds, and most changes are told of. */
+const POLL_MS = 30_000;
 
 /** A configuration file that has changed: read again, or why it can't be. */
 export type ConfigNews = ResolvedConfig | { readonly error: Error };
@@ -17,7 +21,8 @@ export async function* watchConfig(
 ): AsyncGenerator<ConfigNews> {
   const file = configFileOf(given);
   if (file === undefined) return;
-  for await (const _ of context.watchManifests([file], signal)) yield await readAgain(context, given);
+  const times = { ...SOURCE_TIMES, pollMs: POLL_MS };
+  for await (const _ of context.watchManifests([file], signal, times)) yield await readAgain(context, given);
 }
 
 async function readAgain(context: Pick<CliContext, 'readText'>, given: GivenOptions): Promise<ConfigNews> {

@@ -3,6 +3,7 @@ import type { WatchClusterOptions } from '../cluster/api-watch.ts';
 import type { EventRecorder } from '../cluster/events-client.ts';
 import type { FactStore } from '../cluster/fact-store.ts';
 import type { SourcedObjects } from '../cluster/manifest-objects.ts';
+import type { WatchTimes } from '../cluster/manifest-watch.ts';
 import type { Config } from '../config.ts';
 import type { KubeProxyHost } from '../kube-proxy/leftovers.ts';
 import type { LoadBalancerAccess, LoadBalancerHooks } from '../load-balancer-host.ts';
@@ -48,7 +49,7 @@ export interface CliContext {
    */
   openNode(config: Config, access: 'read' | 'write'): Promise<NodeAccess>;
   /** Yields once before files are read, then whenever they have changed and are to be read again, until aborted. */
-  watchManifests(paths: readonly string[], signal: AbortSignal): AsyncGenerator<void>;
+  watchManifests(paths: readonly string[], signal: AbortSignal, times?: WatchTimes): AsyncGenerator<void>;
   /**
    * The API server of the configuration; nothing is asked of it before it is watched.
    * @throws ApiConfigurationError of one line

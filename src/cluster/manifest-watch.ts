@@ -14,7 +14,8 @@ export interface WatchTimes {
   readonly pollMs: number;
 }
 
-const TIMES: WatchTimes = { quietMs: 100, patienceMs: 5000, pollMs: 5000 };
+/** For files that are the source of what is done. */
+export const SOURCE_TIMES: WatchTimes = { quietMs: 100, patienceMs: 5000, pollMs: 5000 };
 
 /**
  * Yields once at the start, then whenever files that `paths` mean have come, gone or changed, and have rested since.
@@ -23,7 +24,7 @@ const TIMES: WatchTimes = { quietMs: 100, patienceMs: 5000, pollMs: 5000 };
 export async function* watchManifests(
   paths: readonly string[],
   signal: AbortSignal,
-  times: WatchTimes = TIMES,
+  times: WatchTimes = SOURCE_TIMES,
 ): AsyncGenerator<void> {
   using bell = new Bell(signal);
   let seen = await look(paths);

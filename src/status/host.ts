@@ -23,9 +23,16 @@ export interface ProcessFigures {
   readonly eventLoopUtilization: number;
 }
 
-/** From now on this process prefers little memory to speed. */
+/**
+ * How often V8 collects garbage once more of a process that has come to rest, for the little that the last time has left:
+ * twice, if left to itself. On a node where nothing happens that was a third of what svcplane did.
+ */
+const COLLECTIONS_AT_REST = 0;
+
+/** From now on this process prefers little memory to speed, and rest to both. */
 export function saveMemory(): void {
   setFlagsFromString(`--heap-growing-percent=${HEAP_GROWTH_PERCENT}`);
+  setFlagsFromString(`--memory-reducer-gc-count=${COLLECTIONS_AT_REST}`);
 }
 
 /** Gives all back that is garbage. Nothing else happens meanwhile: for half a second at 10,000 Services. */

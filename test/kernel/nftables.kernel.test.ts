@@ -5,11 +5,15 @@ import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { NETLINK_NETFILTER, NetlinkSocket } from '../../native-bindings/netlink-socket.ts';
 import { NftablesContext } from '../../native-bindings/nftables-library.ts';
 import { LibraryNftablesKernel } from '../../src/dataplane/nftables/client.ts';
 import { createNftablesDataplane } from '../../src/dataplane/nftables/index.ts';
+import type { NftablesKernel } from '../../src/dataplane/nftables/kernel.ts';
 import { project } from '../../src/dataplane/nftables/project.ts';
 import { canonical, type NftablesRows } from '../../src/dataplane/nftables/rows.ts';
+import { NftablesGenerationClient } from '../../src/netlink/nftables-generation-client.ts';
+import { LOOK } from '../dataplane/look.ts';
 import { desiredStates, nftablesOptions } from '../dataplane/nftables/arbitraries.ts';
 import { linesOf, OPTIONS, tableWith } from '../dataplane/nftables/build.ts';
 import { GOLDEN_DESIRED } from '../dataplane/nftables/goldens.ts';
@@ -51,16 +55,20 @@ const ALTERATIONS = [
 
 describe('nftables in the kernel', nftables, () => {
   let context: NftablesContext;
+  let socket: NetlinkSocket;
   let kernel: LibraryNftablesKernel;
 
   beforeEach(() => {
     context = NftablesContext.open();
-    kernel = new LibraryNftablesKernel(context);
+    socket = NetlinkSocket.open(NETLINK_NETFILTER);
+    const generations = new NftablesGenerationClient(socket);
+    kernel = new LibraryNftablesKernel(context, () => generations.read());
   });
 
   afterEach(async () => {
     await context.run('add table inet svcplane; delete table inet svcplane');
     context[Symbol.dispose]();
+    socket[Symbol.dispose]();
   });
 
   /** One sync. @returns its operations and what came of them */
@@ -102,6 +110,26 @@ describe('nftables in the kernel', nftables, () => {
     expect(lines[0]?.split(': ')[0]).toBe(repair);
     expect(refused).toEqual([]);
     expect(canonical(await observed())).toBe(canonical(wanted));
+  });
+
+  it.each(ALTERATIONS)('an audit that lists nothing without need sees it: $by', async ({ by }) => {
+    let listings = 0;
+    const counted: NftablesKernel = {
+      list: (...asked) => {
+        listings += 1;
+        return kernel.list(...asked);
+      },
+      run: (...asked) => kernel.run(...asked),
+      generation: () => kernel.generation(),
+    };
+    const dataplane = createNftablesDataplane({ kernel: counted }, OPTIONS);
+    await sync(tableWith({ vips4: ['203.0.113.99'] }), dataplane);
+    await sync(wanted, dataplane);
+    const before = listings;
+    expect(await dataplane.isAsWanted?.(GOLDEN_DESIRED, LOOK)).toBe(true);
+    expect(listings).toBe(before);
+    run(['nft', '-f', '-'], `${by}\n`);
+    expect(await dataplane.isAsWanted?.(GOLDEN_DESIRED, LOOK)).toBe(false);
   });
 
   it('tables of others are as they were, before and after ours is gone', async () => {

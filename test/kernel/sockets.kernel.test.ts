@@ -1,4 +1,4 @@
-import { renameSync } from 'node:fs';
+import { readFileSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -126,6 +126,15 @@ describeWithIpvs('svcplane run with sockets at the root of all cgroups', () => {
         .split('\n')
         .filter((line) => line.includes(` ${frontend} `)).length;
 
+    /** Puts other files, and waits until they have led to a sync; none where nothing has changed. */
+    const follow = async (put: () => string) => {
+      const path = join(host.directory, 'all.json');
+      const [syncs, before] = [changesFollowed(), readFileSync(path, 'utf8')];
+      put();
+      if (readFileSync(path, 'utf8') !== before) await until(() => changesFollowed() > syncs);
+    };
+    const changesFollowed = () => daemon.said().split('(files changed)\n').length;
+
     it('connects sockets past IPVS, which serves what has none here', () => {
       using one = server('TCP', PODS[0]);
       using two = server('TCP', PODS[1]);
@@ -164,10 +173,14 @@ describeWithIpvs('svcplane run with sockets at the root of all cgroups', () => {
       expect(hidden('apply')).toMatch(/bpf_fs\n$/);
     });
 
-    it('lets a resolver with one connected socket go on when its endpoint dies', async () => {
+    it.each([
+      { of: 'the node', at: () => host.namespace },
+      { of: 'another network namespace, as a pod has it', at: () => away },
+    ])('lets a resolver of $of with one connected socket go on when its endpoint dies', async ({ at }) => {
+      await follow(() => putManifests(host, PODS));
       const servers = new Map(PODS.map((pod) => [pod, server('UDP', pod)]));
       const connected = () => {
-        const client = socket('UDP');
+        const client = socket('UDP', at());
         expect(client.connect(`${VIP}:53`)).toBe('');
         return client;
       };
@@ -179,8 +192,7 @@ describeWithIpvs('svcplane run with sockets at the root of all cgroups', () => {
       servers.get(dead)?.[Symbol.dispose]();
       servers.delete(dead);
       const living = PODS.filter((pod) => pod !== dead);
-      putManifests(host, living);
-      await until(() => daemon.said().includes('(files changed)\n'));
+      await follow(() => putManifests(host, living));
       let [attempts, failures] = [0, 0];
       let by: string | undefined;
       for (; attempts < ATTEMPTS && by === undefined; attempts++) {
