@@ -113,6 +113,13 @@ describe('socketStanding()', () => {
     expect(standing()).toEqual({ failure: null, served: 2, left: 0 });
   });
 
+  it('takes host only for set, whichever network namespace is the node\'s', async () => {
+    Object.assign(sockets, { hostNamespace: 17 });
+    dataplanes = assemble({ mode: 'hostOnly' });
+    await syncSockets(TWO);
+    expect(standing()).toEqual({ failure: null, served: 2, left: 0 });
+  });
+
   it('says where the mode can not be set', async () => {
     await syncSockets(TWO);
     dataplanes = assemble({ mode: 'off' });

@@ -69,6 +69,9 @@ describe('projectSocklb()', () => {
     expect(linesOf(desired(), { ending }).refused).toEqual([]);
     expect(linesOf(changed({ protocol: 'UDP' }), { ending: { outcome: 'supported' } }).refused).toEqual([]);
     expect(linesOf(changed({ protocol: 'UDP' }), { ending, mode: 'off' }).refused).toEqual([]);
+    // Those of pods are not balanced then.
+    const ofHost = linesOf(changed({ protocol: 'UDP' }), { ending, mode: 'hostOnly' }).refused;
+    expect(ofHost).toEqual(outcome === 'partly' ? [] : [told]);
   });
 
   it('leaves UDP to IPVS, and says so once, where caution is asked for and not all sockets can be ended', () => {
