@@ -129,6 +129,8 @@ function endingRefusal(
   if (mode === 'off' || ending === undefined || ending.outcome === 'supported') return [];
   const isServed = (each: VirtualServer) => each.protocol === 'UDP' && refusal(each, options) === undefined;
   if (!virtualServers.some(isServed)) return [];
+  // Of others none is balanced then.
+  if (mode === 'hostOnly' && ending.outcome === 'partly') return [];
   const which = ending.outcome === 'partly' ? 'of other network namespaces ' : '';
   const reason = leavesUdp(options)
     ? `UDP is left to IPVS, for sockets ${which}could not be told that their endpoint is gone: ${ending.reason}`

@@ -1,7 +1,7 @@
 import type { VirtualServerKey } from '../../model/virtual-server.ts';
 import type { ApplyReport } from '../dataplane.ts';
 import type { SocklbOp } from './ops.ts';
-import { flagsOf, keyOf, modeOf, type SocketMode, type SocklbRows } from './rows.ts';
+import { keyOf, modeOf, type SocketMode, type SocklbRows } from './rows.ts';
 
 /** What has become of sockets, by what was seen last and acknowledged since. */
 export interface SocketStanding {
@@ -64,7 +64,7 @@ export class StandingRecord {
       return this.#refusals.get('addSocketPrograms') ?? `${which} not attached`;
     }
     // Without programs nobody reads the switch.
-    if (programs === 'absent' || config.flags === flagsOf(mode)) return null;
+    if (programs === 'absent' || modeOf(config.flags) === mode) return null;
     return this.#refusals.get('setSocketMode') ?? `the mode is not ${mode} yet`;
   }
 }
