@@ -113,7 +113,7 @@ describe('socketStanding()', () => {
     expect(standing()).toEqual({ failure: null, served: 2, left: 0 });
   });
 
-  it('takes host only for set, whichever network namespace is the node\'s', async () => {
+  it("takes host only for set, whichever network namespace is the node's", async () => {
     Object.assign(sockets, { hostNamespace: 17 });
     dataplanes = assemble({ mode: 'hostOnly' });
     await syncSockets(TWO);
