@@ -9,13 +9,13 @@ import { NETLINK_NETFILTER, NetlinkSocket } from '../../native-bindings/netlink-
 import { NftablesContext } from '../../native-bindings/nftables-library.ts';
 import { LibraryNftablesKernel } from '../../src/dataplane/nftables/client.ts';
 import { createNftablesDataplane } from '../../src/dataplane/nftables/index.ts';
-import type { NftablesKernel } from '../../src/dataplane/nftables/kernel.ts';
 import { project } from '../../src/dataplane/nftables/project.ts';
 import { canonical, type NftablesRows } from '../../src/dataplane/nftables/rows.ts';
 import { NftablesGenerationClient } from '../../src/netlink/nftables-generation-client.ts';
 import { LOOK } from '../dataplane/look.ts';
 import { desiredStates, nftablesOptions } from '../dataplane/nftables/arbitraries.ts';
 import { linesOf, OPTIONS, tableWith } from '../dataplane/nftables/build.ts';
+import { CountingKernel } from '../dataplane/nftables/counting-kernel.ts';
 import { GOLDEN_DESIRED } from '../dataplane/nftables/goldens.ts';
 import { UNHURRIED } from './host.ts';
 import { isEmulated, needsNftables, run } from './probe.ts';
@@ -113,21 +113,13 @@ describe('nftables in the kernel', nftables, () => {
   });
 
   it.each(ALTERATIONS)('an audit that lists nothing without need sees it: $by', async ({ by }) => {
-    let listings = 0;
-    const counted: NftablesKernel = {
-      list: (...asked) => {
-        listings += 1;
-        return kernel.list(...asked);
-      },
-      run: (...asked) => kernel.run(...asked),
-      generation: () => kernel.generation(),
-    };
+    const counted = new CountingKernel(kernel);
     const dataplane = createNftablesDataplane({ kernel: counted }, OPTIONS);
     await sync(tableWith({ vips4: ['203.0.113.99'] }), dataplane);
     await sync(wanted, dataplane);
-    const before = listings;
+    const before = counted.listings;
     expect(await dataplane.isAsWanted?.(GOLDEN_DESIRED, LOOK)).toBe(true);
-    expect(listings).toBe(before);
+    expect(counted.listings).toBe(before);
     run(['nft', '-f', '-'], `${by}\n`);
     expect(await dataplane.isAsWanted?.(GOLDEN_DESIRED, LOOK)).toBe(false);
   });

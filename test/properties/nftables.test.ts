@@ -1,7 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { createNftablesDataplane } from '../../src/dataplane/nftables/index.ts';
-import type { NftablesKernel } from '../../src/dataplane/nftables/kernel.ts';
 import type { NftablesOp } from '../../src/dataplane/nftables/ops.ts';
 import { parseNftablesOp } from '../../src/dataplane/nftables/parse-op.ts';
 import { planNftables } from '../../src/dataplane/nftables/plan.ts';
@@ -12,6 +11,7 @@ import { fromSnapshot, toSnapshot } from '../../src/dataplane/nftables/snapshot.
 import { LOOK } from '../dataplane/look.ts';
 import { desiredStates, nftablesOptions } from '../dataplane/nftables/arbitraries.ts';
 import { OPTIONS } from '../dataplane/nftables/build.ts';
+import { CountingKernel } from '../dataplane/nftables/counting-kernel.ts';
 import { seededRandom } from '../fakes/faulty.ts';
 import { FakeNftablesKernel } from '../fakes/nftables-kernel.ts';
 import {
@@ -120,35 +120,27 @@ describe('nftables on a kernel', () => {
     await fc.assert(
       fc.asyncProperty(fc.array(desiredStates, { minLength: 1, maxLength: 4 }), async (states) => {
         const kernel = new FakeNftablesKernel();
-        let listings = 0;
         let isKnown = false;
-        const counted: NftablesKernel = {
-          list: (...asked) => {
-            listings += 1;
-            return kernel.list(...asked);
-          },
-          run: (...asked) => kernel.run(...asked),
-          generation: () => kernel.generation(),
-        };
+        const counted = new CountingKernel(kernel);
         const dataplane = createNftablesDataplane({ kernel: counted }, OPTIONS);
         for (const desired of states) {
           const { rows } = dataplane.project(desired);
           const { make, break: unmake } = dataplane.plan(await dataplane.observe(NEVER), rows);
           await dataplane.apply(make, NEVER);
           await dataplane.apply(unmake, NEVER);
-          const before = listings;
+          const before = counted.listings;
           for (const _ of [1, 2]) expect(await dataplane.isAsWanted?.(desired, LOOK)).toBe(true);
           // Without a table, as where nothing is served, none has been made yet by which it would be known.
           isKnown ||= rows.exists;
-          expect(listings - before).toBe(isKnown ? 0 : 1);
+          expect(counted.listings - before).toBe(isKnown ? 0 : 1);
           isKnown = true;
         }
         const last = states.at(-1);
         if (!last) return;
         await kernel.run('add table inet others\n', NEVER);
-        const before = listings;
+        const before = counted.listings;
         for (const _ of [1, 2]) expect(await dataplane.isAsWanted?.(last, LOOK)).toBe(true);
-        expect(listings - before).toBe(1);
+        expect(counted.listings - before).toBe(1);
         const { exists } = await dataplane.observe(NEVER);
         await kernel.run(`${exists ? 'delete' : 'add'} table inet ${OPTIONS.table}\n`, NEVER);
         for (const _ of [1, 2]) expect(await dataplane.isAsWanted?.(last, LOOK)).toBe(false);

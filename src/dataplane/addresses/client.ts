@@ -1,4 +1,3 @@
-import { endianness } from 'node:os';
 import { getSystemErrorName } from 'node:util';
 import type { NetlinkMessage, NetlinkSocket } from 'netlink';
 import { type BatchSocket, openBatchSocket } from './batch.ts';
@@ -12,7 +11,7 @@ import {
   MAX_CHANGES,
 } from './kernel.ts';
 import { loadNetlinkPackage } from './package-client.ts';
-import { type RtnetlinkCodec, type RtnetlinkRequest, rtnetlinkCodec } from './wire.ts';
+import { HOST_IS_LITTLE_ENDIAN, type RtnetlinkCodec, type RtnetlinkRequest, rtnetlinkCodec } from './wire.ts';
 
 /** The channel to the kernel broke, or the kernel refused to be read. Nothing is known of the requests in flight. */
 export class RtnetlinkError extends Error {
@@ -65,8 +64,6 @@ const MAX_DUMPS = 5;
 const NLMSG_ERROR = 2;
 const NLM_F_DUMP_INTR = 0x10;
 const EOPNOTSUPP = 95;
-
-const HOST_IS_LITTLE_ENDIAN = endianness() === 'LE';
 
 interface Channel {
   readonly raw: BatchSocket;

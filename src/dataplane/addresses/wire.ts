@@ -41,7 +41,7 @@ const IFADDRMSG_BYTES = 8;
 const RTATTR_BYTES = 4;
 /** Without the bits that say nested, and network byte order. */
 const NLA_TYPE_MASK = 0x3fff;
-const HOST_IS_LITTLE_ENDIAN = endianness() === 'LE';
+export const HOST_IS_LITTLE_ENDIAN = endianness() === 'LE';
 
 /**
  * Requests and rows in terms of the package's message formats. The package is an argument, so that only the client
