@@ -11,8 +11,10 @@ import { NetlinkSocket } from '../../native-bindings/netlink-socket.ts';
 /** `ipvs`, `link`: before the K-th change goes to the kernel. `ledger`, `recorded`: before, after its K-th writing. */
 export type StopPoint = `${'ipvs' | 'link' | 'sysctl' | 'ledger' | 'recorded'}:${number}`;
 
-// include/uapi/linux/netlink.h, genetlink.h
+// include/uapi/linux/netlink.h, genetlink.h, netfilter/nf_tables.h: types of messages that only ask
 const GENL_ID_CTRL = 0x10;
+const NFT_MSG_GETGEN = 0xa10;
+const QUESTIONS = [GENL_ID_CTRL, NFT_MSG_GETGEN];
 const NLM_F_DUMP = 0x300;
 
 const [point = '', occurrence = ''] = (process.env.STOP_AT ?? '').split(':');
@@ -27,8 +29,9 @@ function reach(reached: string): void {
 const { send } = NetlinkSocket.prototype;
 NetlinkSocket.prototype.send = function (bytes) {
   const header = new DataView(bytes.buffer, bytes.byteOffset);
-  const reads = header.getUint16(4, true) === GENL_ID_CTRL || (header.getUint16(6, true) & NLM_F_DUMP) !== 0;
-  if (!reads) reach('ipvs');
+  const asks =
+    QUESTIONS.includes(header.getUint16(4, true)) || (header.getUint16(6, true) & NLM_F_DUMP) !== 0;
+  if (!asks) reach('ipvs');
   send.call(this, bytes);
 };
 

@@ -86,11 +86,24 @@ describeWithIpvs('svcplane run as the first process of a container', () => {
 async function startAll(lan: FileLan): Promise<LanNode> {
   lan.announce([[VIP]]);
   for (const node of lan.nodes) lan.start(node, CONTAINER);
-  await until(() => lan.holders().length === 1 && lan.isAnswered());
-  const [holder] = lan.holders();
+  await until(() => lan.nodes.every((node) => keepalivedOn(node).length === 2));
+  // Who has started first holds it until the one that is to hold it has been heard.
+  let holder: LanNode | undefined;
+  let sinceMs = 0;
+  await until(() => {
+    const [first, ...others] = lan.holders();
+    if (first !== holder || others.length > 0 || !lan.isAnswered()) {
+      holder = first;
+      sinceMs = performance.now();
+    }
+    return holder !== undefined && performance.now() - sinceMs >= SETTLED_MS;
+  });
   if (!holder) throw new Error(`no node holds ${VIP}`);
   return holder;
 }
+
+/** More than three advertisements, after which somebody who is to hold an address does. */
+const SETTLED_MS = 6000;
 
 /** As the machine numbers it. */
 function firstProcess(lan: FileLan, node: LanNode): number {
