@@ -69,6 +69,20 @@ describe('Untouched', () => {
     expect(untouched.isSo()).toBe(false);
   });
 
+  it('a write of ours does not hide one of others that comes while it asks', async () => {
+    const { kernel, untouched, writes } = setup();
+    await untouched.look(yes);
+    const answer = kernel.generation;
+    // Right behind the first question.
+    kernel.generation = () => {
+      kernel.generation = answer;
+      kernel.now = 8;
+      return 7;
+    };
+    await untouched.write(false, writes());
+    expect(untouched.isSo()).toBe(false);
+  });
+
   it('a write of ours alone says nothing', async () => {
     const { untouched, writes } = setup();
     await untouched.write(false, writes());
