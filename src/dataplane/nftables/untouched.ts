@@ -1,8 +1,8 @@
 import type { NftablesKernel, NftOutcome } from './kernel.ts';
 
 /**
- * Whether nobody else has written to nftables since a listing of our table was as wanted, or we made it. It saves the next one, which
- * is the dearest look of all at the kernel: the kernel prints every element, and the library parses them.
+ * Whether nobody else has written to nftables since a listing of our table was as wanted, or we made it. It saves the
+ * next one, which is the dearest look of all at the kernel: the kernel prints every element, and the library parses them.
  */
 export class Untouched {
   readonly #kernel: Pick<NftablesKernel, 'generation'>;
@@ -33,10 +33,13 @@ export class Untouched {
    * @throws as it and the kernel
    */
   async write(isWhole: boolean, run: () => Promise<NftOutcome>): Promise<NftOutcome> {
-    const before = isWhole || this.isSo() ? this.#kernel.generation() : undefined;
+    const settled = this.#generation;
     this.#generation = undefined;
+    // Asked once: who writes between two questions would be passed over.
+    const before = isWhole || settled !== undefined ? this.#kernel.generation() : undefined;
     const outcome = await run();
-    if (before === undefined || outcome.outcome !== 'ok') return outcome;
+    const isKnown = before !== undefined && (isWhole || before === settled);
+    if (!isKnown || outcome.outcome !== 'ok') return outcome;
     const after = this.#kernel.generation();
     // One that says what is so already counts for none.
     if (after === before || after === next(before)) this.#generation = after;
