@@ -99,6 +99,31 @@ export async function inPieces<Result>(pieces: Pieces<Result>, look: Pick<Look, 
   }
 }
 
+/** What a look at everything needs of a dataplane. */
+type Plannable<Rows, Op extends Operation> = Pick<
+  Dataplane<Rows, Op>,
+  'project' | 'projecting' | 'observe' | 'plan'
+>;
+
+/**
+ * A look at all that there is: whether nothing is to be done for `desired`, and what was seen.
+ * @throws as `observe` and the look
+ */
+export async function lookAtAll<Rows, Op extends Operation>(
+  dataplane: Plannable<Rows, Op>,
+  desired: DesiredState,
+  look: Look,
+): Promise<{ readonly isAsWanted: boolean; readonly observed: Rows }> {
+  const { rows } = await (dataplane.projecting
+    ? inPieces(dataplane.projecting(desired), look)
+    : dataplane.project(desired));
+  await look.pause();
+  const observed = await dataplane.observe(look.signal);
+  await look.pause();
+  const { make, break: unmake } = dataplane.plan(observed, rows);
+  return { isAsWanted: make.length === 0 && unmake.length === 0, observed };
+}
+
 /** Whether `areSo` holds of all things, asked of `size` of them between two pauses. @throws as `areSo` and the look */
 export async function allInGroups<Thing>(
   things: readonly Thing[],

@@ -2,8 +2,8 @@ import {
   type ApplyReport,
   type Dataplane,
   type DataplaneName,
-  inPieces,
   type Look,
+  lookAtAll,
   type Operation,
   type Part,
   type Plan,
@@ -97,15 +97,9 @@ async function isAsWanted<Rows, Op extends Operation>(
   look: Look,
 ): Promise<boolean> {
   if (dataplane.isAsWanted) return dataplane.isAsWanted(desired, look);
-  const { rows } = await (dataplane.projecting
-    ? inPieces(dataplane.projecting(desired), look)
-    : dataplane.project(desired));
-  await look.pause();
-  const observed = await dataplane.observe(look.signal);
-  await look.pause();
-  const { make, break: breaking } = dataplane.plan(observed, rows);
+  const { isAsWanted, observed } = await lookAtAll(dataplane, desired, look);
   const isForeignSame = dataplane.foreign(observed).join('\n') === foreign.join('\n');
-  return isForeignSame && make.length === 0 && breaking.length === 0;
+  return isForeignSame && isAsWanted;
 }
 
 /** The state of a dataplane whose rows are known already, as from a recorded snapshot. */

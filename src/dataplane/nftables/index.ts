@@ -1,5 +1,4 @@
-import type { DesiredState } from '../../model/desired-state.ts';
-import { type Dataplane, inPieces, type Look } from '../dataplane.ts';
+import { type Dataplane, lookAtAll } from '../dataplane.ts';
 import type { LedgerAccess } from '../ledger.ts';
 import { applyNftables } from './apply.ts';
 import type { NftablesKernel } from './kernel.ts';
@@ -29,22 +28,18 @@ export function createNftablesDataplane(
 ): Dataplane<NftablesRows, NftablesOp> {
   detectionOf(options.detectLocal);
   const untouched = new Untouched(kernel);
-  const isAsWanted = async (desired: DesiredState, look: Look) => {
-    const { rows } = await inPieces(projecting(desired, options), look);
-    await look.pause();
-    const observed = await observeNftables(kernel, options.table, look.signal);
-    await look.pause();
-    const { make, break: unmake } = planNftables(observed, rows);
-    return make.length === 0 && unmake.length === 0;
+  const whole: Parameters<typeof lookAtAll<NftablesRows, NftablesOp>>[0] = {
+    project: (desired) => project(desired, options),
+    projecting: (desired) => projecting(desired, options),
+    observe: (signal) => observeNftables(kernel, options.table, signal),
+    plan: planNftables,
   };
   return {
     name: 'nftables',
     isGate: true,
-    project: (desired) => project(desired, options),
-    projecting: (desired) => projecting(desired, options),
-    observe: (signal) => observeNftables(kernel, options.table, signal),
-    isAsWanted: async (desired, look) => untouched.isSo() || untouched.look(() => isAsWanted(desired, look)),
-    plan: (observed, wanted) => planNftables(observed, wanted),
+    ...whole,
+    isAsWanted: async (desired, look) =>
+      untouched.isSo() || untouched.look(async () => (await lookAtAll(whole, desired, look)).isAsWanted),
     teardown: (observed) => teardownNftables(observed),
     apply: async (ops, signal) => {
       if (ops.length > 0) ledger?.check();
