@@ -43,7 +43,7 @@ export function createSocklbDataplane(
   const endsSockets = kernel.ending.outcome !== 'unsupported';
   const apply = async (ops: readonly SocklbOp[], signal: AbortSignal) => {
     const report = await applySocklb(ops, kernel, (op) => memory.acknowledge(op, nowMs()), signal);
-    memory.record.applied(report);
+    memory.applied(report);
     return report;
   };
   const project = (desired: DesiredState) => projectSocklb(desired, options, frontendOf);
@@ -71,7 +71,7 @@ export function createSocklbDataplane(
       needs: () => [],
       observe: (change, signal) => observeChangeOrStandAside(context, change, signal),
     },
-    standing: () => memory.record.standing(options.mode),
+    standing: () => memory.standing(options.mode),
     clearanceMs: () => memory.waitMs(nowMs()),
     finish: async (signal) => {
       if (memory.waitMs(nowMs()) === null || signal.aborted) return;

@@ -1,10 +1,11 @@
 import { unreachable } from '../../model/brand.ts';
+import type { ApplyReport } from '../dataplane.ts';
 import type { SocklbOp } from './ops.ts';
 import { type SocketCapacity, withRow } from './project.ts';
 import { changeRemains, remainsAfter } from './reduce.ts';
 import { type Remain, waitMs } from './remains.ts';
-import { EMPTY_ROWS, type SocklbRows } from './rows.ts';
-import { StandingRecord } from './standing.ts';
+import { EMPTY_ROWS, type SocketMode, type SocklbRows } from './rows.ts';
+import { type SocketStanding, StandingRecord } from './standing.ts';
 
 /** What is known of the maps as a whole, but for their frontends. */
 export type KnownRows = Omit<SocklbRows, 'services' | 'observedAtMs'>;
@@ -18,7 +19,7 @@ export class SocklbMemory {
   #remains = new Map<string, Remain>();
   #used: SocketCapacity = NOTHING;
   #obstacle: string | null = null;
-  readonly record = new StandingRecord();
+  readonly #record = new StandingRecord();
   #lookedAtMs = Number.NEGATIVE_INFINITY;
 
   /** Why the last look could not be taken; null if it could. */
@@ -47,13 +48,13 @@ export class SocklbMemory {
     this.#remains.clear();
     this.#used = NOTHING;
     this.#obstacle = obstacle;
-    this.record.saw({ ...EMPTY_ROWS, obstacle });
+    this.#record.saw(EMPTY_ROWS);
   }
 
   /** After a look at everything. */
   learn(rows: SocklbRows): void {
     const { services, observedAtMs, ...known } = rows;
-    this.record.saw(rows);
+    this.#record.saw(rows);
     this.looked(observedAtMs);
     this.#known = known;
     this.#obstacle = null;
@@ -71,7 +72,7 @@ export class SocklbMemory {
 
   /** After the kernel has acknowledged `op`. */
   acknowledge(op: SocklbOp, nowMs: number): void {
-    this.record.acknowledge(op);
+    this.#record.acknowledge(op);
     if (!this.#known) return;
     const change = remainsAfter(op);
     for (const key of change.gone) {
@@ -87,6 +88,17 @@ export class SocklbMemory {
       this.#known = { ...this.#known, config: { flags, udpFlowSeconds } };
     } else if (op.op === 'addSocketPrograms') this.#known = { ...this.#known, programs: 'attached' };
     else if (op.op === 'deleteSocketPrograms') this.learn(EMPTY_ROWS);
+  }
+
+  /** After operations were applied, or could not be. */
+  applied(report: ApplyReport<SocklbOp>): void {
+    this.#record.applied(report);
+  }
+
+  /** What has become of sockets. @param mode that is wanted */
+  standing(mode: SocketMode): SocketStanding {
+    const aside = this.#obstacle === null ? undefined : { ...EMPTY_ROWS, obstacle: this.#obstacle };
+    return this.#record.standing(mode, aside ?? this.#known);
   }
 
   /** When another sync may take away what remains, in milliseconds from now; null if none will. */

@@ -11,35 +11,27 @@ export interface SocketStanding {
   serves(frontend: VirtualServerKey): boolean;
 }
 
-type Seen = Pick<SocklbRows, 'services' | 'programs' | 'config' | 'obstacle'>;
+/** What is known of the maps as a whole. */
+type Known = Pick<SocklbRows, 'programs' | 'config' | 'obstacle'>;
 
 /** Remembers as much of syncs as is told of them, so that nobody has to look at the maps for it. */
 export class StandingRecord {
-  #seen: Omit<Seen, 'services'> | undefined;
   readonly #frontends = new Set<VirtualServerKey>();
   /** What was refused last, by the name of the operation. */
   readonly #refusals = new Map<SocklbOp['op'], string>();
   #hasApplied = false;
 
   /** After a look at everything, or at an obstacle. */
-  saw({ services, programs, config, obstacle }: Seen): void {
-    this.#seen = { programs, config, obstacle };
+  saw({ services }: Pick<SocklbRows, 'services'>): void {
     this.#frontends.clear();
     for (const { key, fault } of services.values()) if (fault === null) this.#frontends.add(key);
   }
 
   /** After the kernel has acknowledged `op`. */
   acknowledge(op: SocklbOp): void {
-    if (!this.#seen) return;
     this.#refusals.delete(op.op);
     if (op.op === 'addSocketService' || op.op === 'setSocketService') this.#frontends.add(keyOf(op.frontend));
     else if (op.op === 'deleteSocketService') this.#frontends.delete(keyOf(op.frontend));
-    else if (op.op === 'addSocketPrograms') this.#seen = { ...this.#seen, programs: 'attached' };
-    else if (op.op === 'deleteSocketPrograms') this.#seen = { ...this.#seen, programs: 'absent' };
-    else if (op.op === 'setSocketMode') {
-      const { flags, udpFlowSeconds } = op;
-      this.#seen = { ...this.#seen, config: { flags, udpFlowSeconds } };
-    }
   }
 
   /** After operations were applied, or could not be. */
@@ -48,15 +40,16 @@ export class StandingRecord {
     for (const { op, message } of refused) this.#refusals.set(op.op, message);
   }
 
-  standing(mode: SocketMode): SocketStanding {
-    const seen = this.#seen;
-    const isOn = seen?.programs === 'attached' && modeOf(seen.config.flags) !== 'off';
-    return { failure: this.#failure(mode), serves: (frontend) => isOn && this.#frontends.has(frontend) };
+  /** @param known as of the last look and what was acknowledged since; undefined before the first look */
+  standing(mode: SocketMode, known: Known | undefined): SocketStanding {
+    const isOn = known?.programs === 'attached' && modeOf(known.config.flags) !== 'off';
+    return {
+      failure: known ? this.#failure(mode, known) : null,
+      serves: (frontend) => isOn && this.#frontends.has(frontend),
+    };
   }
 
-  #failure(mode: SocketMode): string | null {
-    if (!this.#seen) return null;
-    const { programs, config, obstacle } = this.#seen;
+  #failure(mode: SocketMode, { programs, config, obstacle }: Known): string | null {
     // Before anything was done it is no failure that nothing is there.
     if (obstacle !== null || !this.#hasApplied) return obstacle;
     if (mode !== 'off' && programs !== 'attached') {
