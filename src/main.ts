@@ -66,7 +66,7 @@ async function openNode(config: Config, access: 'read' | 'write'): Promise<NodeA
   const client = openIpvs(socket);
   const links = resources.use(openLinkKernel());
   const tracking = new ConntrackClient(resources.use(NetlinkSocket.open(NETLINK_NETFILTER)));
-  const nftables = await openNftables(resources, NetlinkSocket.open(NETLINK_NETFILTER));
+  const nftables = await openNftables(resources, resources.use(NetlinkSocket.open(NETLINK_NETFILTER)));
   // Before the ledger is read: what another process enters until it ends must be in it.
   if (access === 'write') resources.use(await lockNode());
   const ledger = openLedgerStore(config.stateDirectory);
@@ -111,10 +111,10 @@ async function openNode(config: Config, access: 'read' | 'write'): Promise<NodeA
   };
 }
 
-/** @param socket for what the library does not tell */
+/** @param socket for what the library does not tell; stays the caller's */
 async function openNftables(resources: AsyncDisposableStack, socket: NetlinkSocket) {
   const { NftablesContext } = await import('../native-bindings/nftables-library.ts');
-  const generations = new NftablesGenerationClient(resources.use(socket));
+  const generations = new NftablesGenerationClient(socket);
   return new LibraryNftablesKernel(resources.use(NftablesContext.open()), () => generations.read());
 }
 

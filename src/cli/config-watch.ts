@@ -4,7 +4,7 @@ import { configFileOf, type GivenOptions, type ResolvedConfig } from './settings
 import { readConfig } from './verb.ts';
 
 /** A look costs a node at rest as much as all else in five seconds, and most changes are told of. */
-const POLL_MS = 30_000;
+const TIMES = { ...SOURCE_TIMES, pollMs: 30_000 };
 
 /** A configuration file that has changed: read again, or why it can't be. */
 export type ConfigNews = ResolvedConfig | { readonly error: Error };
@@ -21,8 +21,7 @@ export async function* watchConfig(
 ): AsyncGenerator<ConfigNews> {
   const file = configFileOf(given);
   if (file === undefined) return;
-  const times = { ...SOURCE_TIMES, pollMs: POLL_MS };
-  for await (const _ of context.watchManifests([file], signal, times)) yield await readAgain(context, given);
+  for await (const _ of context.watchManifests([file], signal, TIMES)) yield await readAgain(context, given);
 }
 
 async function readAgain(context: Pick<CliContext, 'readText'>, given: GivenOptions): Promise<ConfigNews> {

@@ -1,5 +1,6 @@
 import { existsSync, mkdirSync, readdirSync, renameSync, rmdirSync, rmSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { errnoOf } from './errno.ts';
 import type { LinkHandle, MapHandle, ProgramDefinition, SocketPrograms } from './handles.ts';
 import type { ProgramState } from './kernel.ts';
 
@@ -155,7 +156,7 @@ export class PinnedPrograms {
     try {
       return readdirSync(join(this.#place.directory, LINKS));
     } catch (error) {
-      if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return [];
+      if (errnoOf(error) === 'ENOENT') return [];
       throw error;
     }
   }
@@ -182,7 +183,7 @@ function removeIfEmpty(directory: string): void {
   try {
     rmdirSync(directory);
   } catch (error) {
-    const code = error instanceof Error && 'code' in error ? error.code : undefined;
+    const code = errnoOf(error);
     if (code !== 'ENOTEMPTY' && code !== 'EBUSY' && code !== 'ENOENT') throw error;
   }
 }

@@ -105,7 +105,7 @@ export function projectSocklb(
       services.set(row.key, row);
     }
   }
-  refused.push(...endingRefusal(options, [...desired.virtualServers.values()]));
+  refused.push(...endingRefusal(options, desired));
   return {
     rows: {
       ...EMPTY_ROWS,
@@ -121,16 +121,13 @@ export function projectSocklb(
 export const SUBJECT = 'socket load balancer';
 
 /** Nobody else tells the owner of a connected UDP socket that its endpoint is gone; IPVS takes its packets elsewhere. */
-function endingRefusal(
-  options: ProjectOptions,
-  virtualServers: readonly VirtualServer[],
-): readonly Rejected[] {
+function endingRefusal(options: ProjectOptions, { virtualServers }: DesiredState): readonly Rejected[] {
   const { ending, mode } = options;
   if (mode === 'off' || ending === undefined || ending.outcome === 'supported') return [];
-  const isServed = (each: VirtualServer) => each.protocol === 'UDP' && refusal(each, options) === undefined;
-  if (!virtualServers.some(isServed)) return [];
   // Of others none is balanced then.
   if (mode === 'hostOnly' && ending.outcome === 'partly') return [];
+  const isServed = (each: VirtualServer) => each.protocol === 'UDP' && refusal(each, options) === undefined;
+  if (!virtualServers.values().some(isServed)) return [];
   const which = ending.outcome === 'partly' ? 'of other network namespaces ' : '';
   const reason = leavesUdp(options)
     ? `UDP is left to IPVS, for sockets ${which}could not be told that their endpoint is gone: ${ending.reason}`

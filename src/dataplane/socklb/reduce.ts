@@ -3,7 +3,7 @@ import { type Executors, execute } from '../dataplane.ts';
 import type { FrontendKey } from './layout.ts';
 import type { PlannedService, SocklbOp, SocklbOps } from './ops.ts';
 import { type LeftElement, type Remain, remainKey } from './remains.ts';
-import { type BackendRow, EMPTY_ROWS, hasTableOf, keyOf, type ServiceRow, type SocklbRows } from './rows.ts';
+import { type BackendRow, EMPTY_ROWS, hasTable, keyOf, type ServiceRow, type SocklbRows } from './rows.ts';
 
 /** The rows after the kernel has acknowledged `ops`, in order. What remains does so since the rows were observed. */
 export function reduceSocklb(rows: SocklbRows, ops: readonly SocklbOp[]): SocklbRows {
@@ -116,7 +116,7 @@ function remainsOfService(
   return {
     gone: [
       ...backends.filter(({ weight }) => weight > 0).map(({ id }) => `backend ${id}`),
-      ...(hasTableOf({ algorithm, backends }) ? [remainKey({ kind: 'table', serviceId })] : []),
+      ...(hasTable({ algorithm, backends }) ? [remainKey({ kind: 'table', serviceId })] : []),
     ],
     left: [
       ...leaves,

@@ -108,17 +108,12 @@ export function switchText(flags: number): string {
 
 const HOST_NAMESPACE_UNIT = 2 ** HOST_NAMESPACE_SHIFT;
 
-/** Whether a frontend is looked up in a Maglev table. */
-export function hasTable({ algorithm, backends }: Pick<ServiceRow, 'algorithm' | 'backends'>): boolean {
-  return algorithm === 'maglev' && slotsIn(backends) > 0;
-}
-
-/** The same of one that is planned. */
-export function hasTableOf(service: {
+/** Whether a frontend is looked up in a Maglev table, be it there or planned. */
+export function hasTable(service: {
   readonly algorithm: SocketAlgorithm;
-  readonly backends: readonly Pick<BackendRow, 'weight'>[];
+  readonly backends: { values(): IteratorObject<Pick<BackendRow, 'weight'>> };
 }): boolean {
-  return service.algorithm === 'maglev' && service.backends.some(({ weight }) => weight > 0);
+  return service.algorithm === 'maglev' && service.backends.values().some(({ weight }) => weight > 0);
 }
 
 /** How many slots backends have together. */

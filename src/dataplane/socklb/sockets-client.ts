@@ -3,6 +3,7 @@ import { familyOf, mappedBytes } from '../../model/address.ts';
 import { SockDiagClient } from '../../netlink/sock-diag-client.ts';
 import type { ListedSocket } from '../../netlink/sock-diag-messages.ts';
 import type { Transport } from '../../netlink/transport.ts';
+import { errnoOf } from './errno.ts';
 import type { EndedSockets, SocketEnder, SocketEnding, SocklbOutcome } from './kernel.ts';
 
 /** A network namespace: the number it is told by, and a file it is entered by; null for that of this process. */
@@ -66,7 +67,7 @@ export class NamespaceSockets implements SocketEnder {
     try {
       return this.#access.open(namespace);
     } catch (error) {
-      const code = error instanceof Error && 'code' in error ? error.code : undefined;
+      const code = errnoOf(error);
       if (code === 'ENOENT' || code === 'ESRCH') return undefined;
       throw error;
     }

@@ -16,7 +16,7 @@ import {
 } from './layout.ts';
 import { maglevTable } from './maglev.ts';
 import type { PlannedService, SocklbOp } from './ops.ts';
-import { hasTableOf } from './rows.ts';
+import { hasTable } from './rows.ts';
 
 /** One that writes a frontend. */
 export type ServiceWrite = Extract<SocklbOp, { readonly service: PlannedService }>;
@@ -28,7 +28,7 @@ export function isWrite(op: SocklbOp): op is ServiceWrite {
 
 /** Whether it writes a Maglev table. */
 export function hasTableToWrite({ service }: ServiceWrite): boolean {
-  return hasTableOf(service);
+  return hasTable(service);
 }
 
 /** The table of each operation that writes one. */
