@@ -3,43 +3,23 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { parseIpAddress } from '../../src/model/address.ts';
 import { askDaemon } from '../../src/status/local-client.ts';
-import { refusal } from '../fakes/socket-programs.ts';
-import { FakeSocklbKernel } from '../fakes/socklb-kernel.ts';
 import { freePort } from '../free-port.ts';
 import { node, service, slice } from '../objects.ts';
-import { CliHarness, NO_SOCKETS, type Output } from './harness.ts';
+import type { CliHarness } from './harness.ts';
+import { A, B, QUIET, RunSetup, SERVICE } from './run-setup.ts';
 
-const A = { address: '10.244.1.20', node: 'n0' };
-const B = { address: '10.244.2.30', node: 'n1' };
-const SERVICE = service({ spec: { ports: [{ name: 'http', port: 80, nodePort: 30080 }] } });
-
+let setup: RunSetup;
 let cli: CliHarness;
 let stop: AbortController;
-let ended: Promise<Output> | undefined;
 let manifests: string;
 beforeEach(() => {
-  cli = new CliHarness();
-  stop = new AbortController();
-  cli.signal = stop.signal;
-  manifests = cli.file('all.json', [SERVICE, slice({ endpoints: [A, B] })]);
+  setup = new RunSetup();
+  ({ cli, stop, manifests } = setup);
 });
-afterEach(async () => {
-  stop.abort();
-  await ended;
-  cli[Symbol.dispose]();
-});
+afterEach(() => setup[Symbol.asyncDispose]());
 
-/** Answers nowhere. */
-const QUIET = 'healthzBindAddress: ""\nmetricsBindAddress: ""\nsocket: ""\n';
-
-/** Starts it; audits and polls are hours away. */
-function run(...flags: string[]): Promise<Output> {
-  const config = cli.file('config.yaml', `${QUIET}audit: { intervalSeconds: 36000 }`);
-  ended = cli.run('run', '-f', manifests, '--config', config, ...flags);
-  return ended;
-}
-
-const said = (text: string) => vi.waitFor(() => expect(cli.err).toContain(text), 10_000);
+const run = (...flags: readonly string[]) => setup.run(...flags);
+const said = (text: string) => setup.said(text);
 const writes = () => [cli.ipvs.writes, cli.links.changes.length, cli.ledger.writes];
 
 describe('run', () => {
@@ -137,21 +117,6 @@ describe('run', () => {
     expect(cli.collections).toBe(1);
   });
 
-  it('keeps all else in sync where the maps of sockets can not be opened, and opens them once they can', async () => {
-    const kernel = new FakeSocklbKernel();
-    cli.socketKernel = kernel;
-    kernel.unreadable = refusal('EACCES');
-    void run();
-    await said('synced: 8 added, 0 changed, 0 deleted (start)\n');
-    await said('rejected: socket load balancer: ');
-    cli.file('all.json', [SERVICE, slice({ endpoints: [A] })]);
-    await said('synced: 0 added, 0 changed, 1 deleted (files changed)\n');
-    kernel.unreadable = undefined;
-    cli.file('all.json', [SERVICE, slice({ endpoints: [A, B] })]);
-    await vi.waitFor(() => expect(kernel.state).toBe('attached'), 10_000);
-    expect(kernel.elements('lb_backend').size).toBeGreaterThan(0);
-  });
-
   it('answers at health check node ports', async () => {
     const port = await freePort();
     const balanced = service({
@@ -164,7 +129,7 @@ describe('run', () => {
     cli.file('all.json', [balanced, slice({ endpoints: [B] })]);
     await vi.waitFor(async () => expect(await status()).toBe(503), 10_000);
     stop.abort();
-    await ended;
+    await setup.ended;
     await expect(status()).rejects.toThrow();
   });
 
@@ -175,7 +140,7 @@ describe('run', () => {
       'config.yaml',
       `healthzBindAddress: 127.0.0.1:${health}\nmetricsBindAddress: 127.0.0.1:${metrics}\nsocket: ${socket}\n`,
     );
-    ended = cli.run('run', '-f', manifests, '--config', config);
+    void setup.runWith('--config', config);
     await said('(start)');
     const get = async (port: number, path: string) => {
       const answer = await fetch(`http://127.0.0.1:${port}${path}`);
@@ -201,7 +166,7 @@ describe('run', () => {
     expect(JSON.parse(await ask('GET', '/plan'))).toMatchObject({ version: 1, make: [], break: [] });
     expect(await ask('POST', '/guard/release')).toBe('guard: nothing is held back\n');
     stop.abort();
-    await ended;
+    await setup.ended;
     await expect(get(health, '/healthz')).rejects.toThrow();
   });
 
@@ -219,22 +184,6 @@ describe('run', () => {
     cli.file('config.yaml', `${QUIET}scheduler: fastest\n`);
     await said('scheduler "fastest" is not an IPVS scheduler; what was read before stays in force\n');
     expect(scheduler()).toEqual(['lc']);
-  });
-
-  it('goes on without sockets that it is to balance, says so while it lasts, and looks again by mode', async () => {
-    cli.sockets = { ...NO_SOCKETS, mode: 'on', outcome: 'refused', reason: 'there is no bpffs' };
-    cli.socketRefusal = { reason: 'there is no bpffs', isPinned: false };
-    void run();
-    await said(
-      'sockets: mode on, all left to IPVS: there is no bpffs; start svcplane again when it is there\n',
-    );
-    await said('(start)');
-    await said('rejected: socket load balancer: there is no bpffs\n');
-    cli.sockets = { ...NO_SOCKETS, mode: 'hostOnly', outcome: 'used', cgroup: '/sys/fs/cgroup' };
-    cli.socketRefusal = undefined;
-    cli.file('config.yaml', `${QUIET}socketLoadBalancer: { mode: hostOnly, cgroup: /other }\n`);
-    await said('configuration: socketLoadBalancer.cgroup counts after a restart');
-    await said('sockets: mode hostOnly, at /sys/fs/cgroup\n');
   });
 
   it('takes the flags of kube-proxy, and says which have no effect', async () => {
@@ -258,7 +207,7 @@ describe('run', () => {
       scheduler: 'wlc',
     },
   ])('serves with what $name gives kube-proxy, unchanged', async ({ args, scheduler }) => {
-    ended = cli.run('run', '-f', manifests, ...args, ...NOWHERE);
+    void setup.runWith(...args, ...NOWHERE);
     await said('(start)');
     expect(cli.err).toContain(': without effect: ');
     expect(cli.ipvs.table().map(({ config }) => config.scheduler)).toEqual([scheduler]);
@@ -269,7 +218,7 @@ describe('run', () => {
       'kube-proxy.yaml',
       'apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\nipvs: { schedular: lc }\n',
     );
-    ended = cli.run('run', '-f', manifests, '--config', config, ...NOWHERE);
+    void setup.runWith('--config', config, ...NOWHERE);
     await said(`note: ${config}:3: ipvs.schedular is no field of KubeProxyConfiguration, and without effect`);
     await said('(start)');
   });
@@ -291,7 +240,7 @@ describe('run', () => {
 
   it('only tells of drift where audit.repair is false', async () => {
     const config = cli.file('config.yaml', `${QUIET}audit: { intervalSeconds: 1, repair: false }`);
-    ended = cli.run('run', '-f', manifests, '--config', config);
+    void setup.runWith('--config', config);
     await said('(start)');
     const link = await cli.links.link('svcplane0');
     await cli.links.change([{ change: 'deleteLink', linkIndex: link?.index ?? expect.unreachable() }]);
