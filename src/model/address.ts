@@ -16,9 +16,8 @@ export function parseIpAddress(text: unknown): IpAddress | undefined {
     const octets = parseIpv4(text);
     return octets && (octets.join('.') as IpAddress);
   }
-  const groups = parseIpv6(text);
-  if (!groups) return undefined;
-  return (mappedIpv4(groups) ?? formatIpv6(groups)) as IpAddress;
+  if (!readIpv6(text, GROUPS)) return undefined;
+  return (mappedIpv4(GROUPS) ?? formatIpv6(GROUPS)) as IpAddress;
 }
 
 /** The address family, told from the canonical text. */
@@ -33,11 +32,12 @@ export function addressBytes(address: IpAddress): Uint8Array {
     return Uint8Array.of(value >>> 24, value >>> 16, value >>> 8, value);
   }
   const bytes = new Uint8Array(16);
-  const groups = parseIpv6(address) ?? [];
-  groups.forEach((group, i) => {
+  readIpv6(address, GROUPS);
+  for (let i = 0; i < 8; i++) {
+    const group = GROUPS[i] ?? 0;
     bytes[2 * i] = group >> 8;
     bytes[2 * i + 1] = group & 0xff;
-  });
+  }
   return bytes;
 }
 
@@ -56,8 +56,8 @@ export function mappedBytes(address: IpAddress): Uint8Array {
 export function addressFromBytes(bytes: Uint8Array): IpAddress {
   if (bytes.length === 4) return bytes.join('.') as IpAddress;
   if (bytes.length !== 16) throw new RangeError(`Cannot read an address of ${bytes.length} bytes`);
-  const groups = Array.from({ length: 8 }, (_, i) => ((bytes[2 * i] ?? 0) << 8) | (bytes[2 * i + 1] ?? 0));
-  return formatIpv6(groups) as IpAddress;
+  for (let i = 0; i < 8; i++) GROUPS[i] = ((bytes[2 * i] ?? 0) << 8) | (bytes[2 * i + 1] ?? 0);
+  return formatIpv6(GROUPS) as IpAddress;
 }
 
 /** Numeric order, every IPv4 address before every IPv6 address. */
@@ -66,10 +66,10 @@ export function compareAddresses(a: IpAddress, b: IpAddress): number {
   const familyA = familyOf(a);
   if (familyA !== familyOf(b)) return familyA === 'IPv4' ? -1 : 1;
   if (familyA === 'IPv4') return ipv4Number(a) - ipv4Number(b);
-  const bytesA = addressBytes(a);
-  const bytesB = addressBytes(b);
-  for (let i = 0; i < 16; i++) {
-    const difference = (bytesA[i] ?? 0) - (bytesB[i] ?? 0);
+  readIpv6(a, GROUPS);
+  readIpv6(b, OTHER_GROUPS);
+  for (let i = 0; i < 8; i++) {
+    const difference = (GROUPS[i] ?? 0) - (OTHER_GROUPS[i] ?? 0);
     if (difference !== 0) return difference;
   }
   return 0;
@@ -91,6 +91,12 @@ export function ipv4Number(address: IpAddress): number {
 
 const DOT = 46;
 const ZERO = 48;
+const COLON = 58;
+const LOWER_A = 97;
+
+// What is being read or compared: never in use beyond one call of this module.
+const GROUPS = new Uint16Array(8);
+const OTHER_GROUPS = new Uint16Array(8);
 
 function parseIpv4(text: string): number[] | undefined {
   const octets: number[] = [];
@@ -111,42 +117,67 @@ function parseIpv4(text: string): number[] | undefined {
   return octets.length === 4 ? octets : undefined;
 }
 
-function parseIpv6(text: string): number[] | undefined {
-  const halves = text.split('::');
-  if (halves.length > 2) return undefined;
-  const head = parseGroups(halves[0] ?? '', halves.length === 1);
-  if (!head) return undefined;
-  if (halves.length === 1) return head.length === 8 ? head : undefined;
-  const tail = parseGroups(halves[1] ?? '', true);
-  if (!tail || head.length + tail.length > 7) return undefined;
-  return [...head, ...new Array<number>(8 - head.length - tail.length).fill(0), ...tail];
-}
-
-function parseGroups(text: string, mayEndInIpv4: boolean): number[] | undefined {
-  if (text === '') return [];
-  const groups: number[] = [];
-  const parts = text.split(':');
-  for (const [i, part] of parts.entries()) {
-    if (/^[0-9a-fA-F]{1,4}$/.test(part)) {
-      groups.push(Number.parseInt(part, 16));
-      continue;
-    }
-    const octets = mayEndInIpv4 && i === parts.length - 1 ? parseIpv4(part) : undefined;
-    if (!octets) return undefined;
-    const [a = 0, b = 0, c = 0, d = 0] = octets;
-    groups.push((a << 8) | b, (c << 8) | d);
+/**
+ * Allocates nothing, for addresses are compared in every sort.
+ * @param groups eight; arbitrary where `text` is no IPv6 address
+ */
+function readIpv6(text: string, groups: Uint16Array): boolean {
+  const { length } = text;
+  let at = 0;
+  let count = 0;
+  let gap = -1;
+  if (text.startsWith('::')) {
+    gap = 0;
+    at = 2;
   }
-  return groups;
+  while (at < length) {
+    const start = at;
+    let group = 0;
+    for (let digit = 0; at < length; at++) {
+      digit = hexDigit(text.charCodeAt(at));
+      if (digit < 0) break;
+      group = group * 16 + digit;
+    }
+    if (text.charCodeAt(at) === DOT) {
+      const octets = count <= 6 ? parseIpv4(text.slice(start)) : undefined;
+      if (!octets) return false;
+      const [a = 0, b = 0, c = 0, d = 0] = octets;
+      groups[count++] = (a << 8) | b;
+      groups[count++] = (c << 8) | d;
+      break;
+    }
+    if (at === start || at > start + 4 || count === 8) return false;
+    groups[count++] = group;
+    if (at === length) break;
+    if (text.charCodeAt(at++) !== COLON || at === length) return false;
+    if (text.charCodeAt(at) !== COLON) continue;
+    if (gap >= 0) return false;
+    gap = count;
+    at++;
+  }
+  if (gap < 0) return count === 8;
+  if (count === 8) return false;
+  const tail = 8 - (count - gap);
+  groups.copyWithin(tail, gap, count);
+  groups.fill(0, gap, tail);
+  return true;
 }
 
-function mappedIpv4(groups: readonly number[]): string | undefined {
+/** -1 for what is none. */
+function hexDigit(code: number): number {
+  if (code >= ZERO && code <= ZERO + 9) return code - ZERO;
+  const letter = code | 0x20;
+  return letter >= LOWER_A && letter <= LOWER_A + 5 ? letter - LOWER_A + 10 : -1;
+}
+
+function mappedIpv4(groups: Uint16Array): string | undefined {
   if (groups[5] !== 0xffff || groups.slice(0, 5).some((group) => group !== 0)) return undefined;
   const [high = 0, low = 0] = groups.slice(6);
   return `${high >> 8}.${high & 0xff}.${low >> 8}.${low & 0xff}`;
 }
 
 /** RFC 5952: lower case, no leading zeros, the first longest run of at least two zero groups as `::`. */
-function formatIpv6(groups: readonly number[]): string {
+function formatIpv6(groups: Uint16Array): string {
   let start = -1;
   let length = 1;
   for (let i = 0; i < 8; i++) {
@@ -158,7 +189,7 @@ function formatIpv6(groups: readonly number[]): string {
     }
     if (end > i) i = end;
   }
-  const hex = groups.map((group) => group.toString(16));
+  const hex = Array.from(groups, (group) => group.toString(16));
   if (start < 0) return hex.join(':');
   return `${hex.slice(0, start).join(':')}::${hex.slice(start + length).join(':')}`;
 }
