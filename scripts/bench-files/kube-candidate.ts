@@ -34,6 +34,7 @@ const BURST_SERVICES = 40_000;
 /** More than kube-proxy's nftables mode leaves between two syncs by default, so that nothing waits for that. */
 const BETWEEN_CHANGES_MS = 1100;
 const BETWEEN_STEPS_MS = 100;
+const REHEARSALS = 30;
 /** default/kubernetes, with its one endpoint. */
 const OTHER_SERVERS = 1;
 
@@ -77,8 +78,7 @@ async function measureColdStart(proxy: ServiceProxy, view: KernelView): Promise<
   const processes = processesStarted();
   const startMs = performance.now();
   const daemon = await proxy.start();
-  const isFull = () =>
-    view.isFull(task.services + OTHER_SERVERS, task.services * task.endpoints + OTHER_SERVERS);
+  const isFull = () => hasServices(view, task.services);
   const tableSeen = view.isCostly ? undefined : pollUntil(isFull, { intervalMs: 10, timeoutMs: limitMs });
   const synced = syncAfter(0, limitMs);
   if (tableSeen) figures.coldTableMs = since(startMs, await tableSeen);
@@ -109,6 +109,7 @@ async function measureIdle({ pid }: Daemon): Promise<void> {
 
 async function measureChanges(api: ApiClient, { pid }: Daemon, view: KernelView): Promise<void> {
   say('endpoints one by one');
+  await rehearse(api, view);
   const measured: number[] = [];
   const seconds = processorSeconds(pid);
   const deadline = performance.now() + limitMs;
@@ -118,6 +119,22 @@ async function measureChanges(api: ApiClient, { pid }: Daemon, view: KernelView)
   }
   figures.changeMs = measured;
   figures.changeSeconds = (processorSeconds(pid) - seconds) / measured.length;
+}
+
+/**
+ * What is measured with must not count: the API server and this process do here what they will do, and no candidate is
+ * told, for a write of what is there already is no event.
+ */
+async function rehearse(api: ApiClient, view: KernelView): Promise<void> {
+  const { slices, clusterIPs } = serviceAt(0);
+  const [slice] = slices;
+  const [address = ''] = slice?.endpoints[0]?.addresses ?? [];
+  for (let i = 0; slice && i < REHEARSALS; i++) {
+    const isSeen = view.watch(clusterIPs[0] ?? '', address, true);
+    await writeEndpoints(api, slice, slice.endpoints);
+    const look = async () => (await isSeen()) !== undefined || view.isCostly;
+    await pollUntil(look, { intervalMs: 1, timeoutMs: limitMs });
+  }
 }
 
 /** Takes an endpoint from a Service, or gives it back the next time. */
@@ -178,14 +195,13 @@ async function measureRollingUpdate(api: ApiClient, { pid }: Daemon, view: Kerne
 }
 
 async function measureBurst(api: ApiClient, { pid }: Daemon, view: KernelView): Promise<void> {
-  const { endpoints } = task;
-  const burst = clusterContent({ services: task.burst, endpoints, first: BURST_SERVICES });
-  const services = task.services + OTHER_SERVERS + task.burst;
+  const { endpoints, isDualStack } = task;
+  const burst = clusterContent({ services: task.burst, endpoints, isDualStack, first: BURST_SERVICES });
   say('many Services at once');
   const seconds = processorSeconds(pid);
   await createContent(api, burst);
   const writtenMs = performance.now();
-  const isFull = async () => view.isFull(services, (task.services + task.burst) * endpoints + OTHER_SERVERS);
+  const isFull = async () => hasServices(view, task.services + task.burst);
   const seen = seenInTime(view, isFull, { limitMs, failure: 'the burst has not come' });
   try {
     // It may have come while the last acknowledgement was on its way.
@@ -222,6 +238,12 @@ async function measureNetlink(api: ApiClient, proxy: ServiceProxy, view: KernelV
   figures.changeDatagrams = (countDatagrams(file) - atStart) / 2;
   rmSync(file);
   return daemon;
+}
+
+/** Whether this many Services of the content are in the kernel, with all endpoints. */
+function hasServices(view: KernelView, services: number): boolean {
+  const served = services * (task.isDualStack ? 2 : 1);
+  return view.isFull(served + OTHER_SERVERS, served * task.endpoints + OTHER_SERVERS);
 }
 
 /** Whatever a change still entails is over by then, if it is ever. */

@@ -9,7 +9,10 @@ export type Candidate = (typeof CANDIDATES)[number];
 export interface Task {
   readonly candidate: Candidate;
   readonly services: number;
+  /** Of each Service and of each of its families. */
   readonly endpoints: number;
+  /** Whether the Services are of both families. */
+  readonly isDualStack: boolean;
   /** Endpoints changed one by one. */
   readonly changes: number;
   readonly idleSeconds: number;

@@ -82,10 +82,10 @@ function renderSize(results: readonly Result[]): string {
   const present = CANDIDATES.filter((name) => results.some(({ task }) => task.candidate === name));
   const [first] = results;
   if (!first) return '';
-  const { services, endpoints } = first.task;
+  const { services, endpoints, isDualStack } = first.task;
   const compared = present.includes('svcplane') ? present.filter((name) => name !== 'svcplane') : [];
   const head = [
-    `${grouped(services)} Services × ${endpoints}`,
+    `${grouped(services)} ${isDualStack ? 'dual-stack ' : ''}Services × ${endpoints}`,
     ...present,
     ...compared.map((name) => `${name} / svcplane`),
   ];

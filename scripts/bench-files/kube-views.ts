@@ -44,7 +44,7 @@ export function openIpvsView(): KernelView {
 }
 
 /** An endpoint among those of a chain, with and without affinity: `0 : 100.64.0.8 . 8080` or `0 : goto NAME`. */
-const ENDPOINT = /\b\d+ : (?:goto endpoint-\S+__)?([\d.]+)(?: \. |\/)\d+/g;
+const ENDPOINT = /\b\d+ : (?:goto endpoint-\S+__)?([\da-f.:]+)(?: \. |\/)\d+/g;
 
 /** The table of kube-proxy's nftables mode: a map from addresses to chains, each of which has the endpoints. */
 export function openNftablesView(): KernelView {
@@ -64,7 +64,7 @@ export function openNftablesView(): KernelView {
   return {
     isCostly: true,
     isFull: (virtualServers, realServers) => {
-      const table = list('table', 'ip', 'kube-proxy');
+      const table = list('ruleset');
       const services = table.match(/ : goto service-/g) ?? [];
       return services.length >= virtualServers && endpointsIn(table).length >= realServers;
     },

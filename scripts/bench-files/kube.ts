@@ -25,6 +25,7 @@ const { values } = parseArgs({
     idle: { type: 'string', default: '60' },
     changes: { type: 'string', default: '50' },
     limit: { type: 'string', default: '420' },
+    'single-stack': { type: 'boolean', default: false },
     quick: { type: 'boolean', default: false },
   },
 });
@@ -40,7 +41,8 @@ const sizes = values.quick ? [20] : values.sizes.split(',').map(Number);
 
 function taskOf(candidate: Candidate, services: number): Task {
   const countsNetlink = services <= COUNTED_SERVICES;
-  const common = { candidate, services, limitSeconds: Number(values.limit), countsNetlink };
+  const isDualStack = !values['single-stack'];
+  const common = { candidate, services, isDualStack, limitSeconds: Number(values.limit), countsNetlink };
   if (values.quick)
     return { ...common, endpoints: 2, changes: 4, idleSeconds: 1, rollingPods: 20, burst: 10 };
   const [changes, idleSeconds] = [Number(values.changes), Number(values.idle)];
@@ -86,8 +88,9 @@ await using api = await startApiServer();
 await api.apply([node({ name: NODE.name, addresses: [NODE.address] })]);
 let filled = 0;
 for (const services of sizes) {
-  const endpoints = taskOf('svcplane', services).endpoints;
-  await createContent(api, clusterContent({ services: services - filled, endpoints, first: filled }));
+  const { endpoints, isDualStack } = taskOf('svcplane', services);
+  const added = { services: services - filled, endpoints, isDualStack, first: filled };
+  await createContent(api, clusterContent(added));
   filled = services;
   for (const candidate of candidates) {
     if (candidate !== 'svcplane' && services > COMPARED_SERVICES) continue;

@@ -62,7 +62,7 @@ export function clusterContent(options: ContentOptions): readonly ServiceContent
 export function endpointObject(service: number, n: number, family: 'IPv4' | 'IPv6' = 'IPv4'): EndpointObject {
   const pod = service * PODS_PER_SERVICE + n;
   return {
-    addresses: [family === 'IPv4' ? ipv4(FIRST_POD + pod) : `fd00:64::${hex(pod >>> 16)}:${hex(pod)}`],
+    addresses: [family === 'IPv4' ? ipv4(FIRST_POD + pod) : ipv6(pod)],
     conditions: { ready: true, serving: true, terminating: false },
     nodeName: `node-${pod % NODES}`,
   };
@@ -118,6 +118,11 @@ function slicesOf(
 
 function ipv4(value: number): string {
   return [24, 16, 8, 0].map((shift) => (value >>> shift) & 0xff).join('.');
+}
+
+/** From fd00:64::1:0 on: in canonical form without a word that might be left out. */
+function ipv6(pod: number): string {
+  return `fd00:64::${hex((pod >>> 16) + 1)}:${hex(pod)}`;
 }
 
 function hex(value: number): string {
