@@ -56,7 +56,7 @@ async function measure(task: Task, access: ApiAccess): Promise<void> {
   namespace.run(['ip', 'link', 'set', 'eth0', 'up']);
   wireToApi(namespace, NODE.address);
   const program = join(import.meta.dirname, 'kube-candidate.ts');
-  const command = [process.execPath, '--disable-warning=ExperimentalWarning', program];
+  const command = [process.execPath, '--expose-gc', '--disable-warning=ExperimentalWarning', program];
   const [file, ...args] = ['ip', 'netns', 'exec', namespace.name, ...command];
   const child = spawn(file, [...args, JSON.stringify(task), JSON.stringify(access)], {
     stdio: ['ignore', 'pipe', 'inherit'],
