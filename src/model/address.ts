@@ -41,6 +41,14 @@ export function addressBytes(address: IpAddress): Uint8Array {
   return bytes;
 }
 
+/** An IPv6 address as /proc has it: eight groups of four digits each, in lower case. */
+export function fullIpv6Text(address: IpAddress): string {
+  readIpv6(address, GROUPS);
+  let text = '';
+  for (let i = 0; i < 8; i++) text += `${i > 0 ? ':' : ''}${(GROUPS[i] ?? 0).toString(16).padStart(4, '0')}`;
+  return text;
+}
+
 /** The address as IPv6, 16 bytes in network byte order; an IPv4 address is mapped to ::ffff:0:0/96. */
 export function mappedBytes(address: IpAddress): Uint8Array {
   const bytes = addressBytes(address);

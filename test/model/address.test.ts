@@ -6,6 +6,7 @@ import {
   addressFromBytes,
   compareAddresses,
   familyOf,
+  fullIpv6Text,
   type IpAddress,
   parseIpAddress,
 } from '../../src/model/address.ts';
@@ -128,6 +129,19 @@ describe('addressBytes()', () => {
     fc.assert(
       fc.property(fc.oneof(ipv4Bytes, ipv6Bytes), (bytes) => {
         expect(addressBytes(addressFromBytes(bytes))).toEqual(bytes);
+      }),
+    );
+  });
+});
+
+describe('fullIpv6Text()', () => {
+  it('has all groups of the address, with all their digits', () => {
+    fc.assert(
+      fc.property(ipv6Bytes, (bytes) => {
+        const address = addressFromBytes(bytes);
+        const text = fullIpv6Text(address);
+        expect(text).toMatch(/^[0-9a-f]{4}(:[0-9a-f]{4}){7}$/);
+        expect(parseIpAddress(text)).toBe(parseIpAddress(address));
       }),
     );
   });

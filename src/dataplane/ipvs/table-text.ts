@@ -1,4 +1,4 @@
-import { addressBytes, familyOf, type IpAddress, ipv4Number } from '../../model/address.ts';
+import { familyOf, fullIpv6Text, type IpAddress, ipv4Number } from '../../model/address.ts';
 import { parseVirtualServerKey, type VirtualServerIdentity } from '../../model/virtual-server.ts';
 import type { Pieces } from '../dataplane.ts';
 import type { DrainKey } from '../ledger.ts';
@@ -197,15 +197,8 @@ function headerOf(identity: VirtualServerIdentity): string {
 /** `0A600001:01BB` or `[fd00:0096:0000:0000:0000:0000:0000:0007]:01BB`. */
 function endpointText(address: IpAddress, port: number): string {
   if (familyOf(address) === 'IPv4') return `${hex(ipv4Number(address), 8)}:${hex(port, 4)}`;
-  let text = '';
-  for (const [i, byte] of addressBytes(address).entries()) {
-    if (i > 0 && i % 2 === 0) text += ':';
-    text += HEX_BYTES[byte];
-  }
-  return `[${text}]:${hex(port, 4)}`;
+  return `[${fullIpv6Text(address)}]:${hex(port, 4)}`;
 }
-
-const HEX_BYTES = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'));
 
 function hex(value: number, digits: number): string {
   return value.toString(16).toUpperCase().padStart(digits, '0');
