@@ -20,12 +20,15 @@ export interface ListenSubject {
   respond(request: IncomingMessage, response: ServerResponse): void;
 }
 
-/** Whoever asks does so every few seconds; one that is slower than this keeps a connection from others. Milliseconds. */
+/**
+ * Whoever asks does so every few seconds; one that is slower than this, or twice this, keeps a connection from others. Each
+ * place is looked at so often, too: once a second, that was a fifth of what an idle daemon did. Milliseconds.
+ */
 const TIMEOUTS = {
   headersTimeout: 5000,
   requestTimeout: 5000,
   keepAliveTimeout: 5000,
-  connectionsCheckingInterval: 1000,
+  connectionsCheckingInterval: 5000,
 } as const;
 
 /** Of one place: each holds a descriptor. */
