@@ -80,7 +80,7 @@ export type Seen = 'asLeft' | 'allAsLeft' | 'unknown';
 const MAX_UNJUDGED_DELETES = 10;
 
 /** So many audits look closely at everything, a part each: all of it at once would keep changes waiting. */
-const PARTS = 20;
+const PARTS = 40;
 
 /**
  * Syncs at a cost that follows the change: the kernel is as the last sync left it, but for what only it knows, so that
