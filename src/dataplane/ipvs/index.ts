@@ -10,7 +10,7 @@ import {
   type ReadSysctl,
   type ReadTable,
   readSysctlFile,
-  readTableFile,
+  tableReader,
 } from './observe.ts';
 import { drainingServices, observeIpvsChange } from './observe-change.ts';
 import type { IpvsOp } from './ops.ts';
@@ -48,7 +48,7 @@ export function createIpvsDataplane(
   options: IpvsOptions,
 ): Dataplane<IpvsRows, IpvsOp> {
   const { kernel, ledger, flows = NO_FLOWS, nowMs } = resources;
-  const { readSysctl = readSysctlFile, writeSysctl = writeSysctlFile, readTable = readTableFile } = resources;
+  const { readSysctl = readSysctlFile, writeSysctl = writeSysctlFile, readTable = tableReader() } = resources;
   let stale: StaleEntries = NO_STALE_ENTRIES;
   let foreign: ReadonlySet<string> = new Set();
   return {

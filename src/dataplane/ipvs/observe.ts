@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
+import { open } from 'node:fs/promises';
 import { parseVirtualServerKey, virtualServerKey } from '../../model/virtual-server.ts';
 import { allInGroups, inPieces, type Look } from '../dataplane.ts';
 import { EMPTY_LEDGER, type Ledger, type LedgerAccess } from '../ledger.ts';
@@ -128,13 +128,26 @@ function hasWanted(found: VirtualServerRow | undefined, { config, realServers }:
   });
 }
 
-/** {@link ReadTable} of this network namespace. */
-export async function readTableFile(signal: AbortSignal): ReturnType<ReadTable> {
-  try {
-    return await readFile('/proc/net/ip_vs', { encoding: 'utf8', signal });
-  } catch {
-    return undefined;
-  }
+const TABLE_FILE = '/proc/net/ip_vs';
+const TABLE_BYTES = 65_536;
+
+/** {@link ReadTable} of this network namespace, by way of memory that it keeps: to get new one each time takes longer. */
+export function tableReader(): ReadTable {
+  let buffer = Buffer.allocUnsafeSlow(TABLE_BYTES);
+  return async (signal) => {
+    try {
+      await using file = await open(TABLE_FILE);
+      for (let length = 0; ; ) {
+        signal.throwIfAborted();
+        const { bytesRead } = await file.read(buffer, length, buffer.length - length, null);
+        if (bytesRead === 0) return buffer.toString('latin1', 0, length);
+        length += bytesRead;
+        if (length === buffer.length) buffer = Buffer.concat([buffer], 2 * length);
+      }
+    } catch {
+      return undefined;
+    }
+  };
 }
 
 /** {@link ReadSysctl} through /proc/sys. */
