@@ -47,7 +47,8 @@ const content = clusterContent(task);
 async function measure(api: ApiClient, proxy: ServiceProxy, view: KernelView): Promise<void> {
   let daemon = await measureColdStart(proxy, view);
   try {
-    await settle();
+    // What is left of the start, and the first looks after it, is not idle yet.
+    await sleep(task.idleSeconds * 1000);
     await measureIdle(daemon);
     await measureChanges(api, daemon, view);
     await measureRollingUpdate(api, daemon, view);
