@@ -51,7 +51,7 @@ export async function runCli(
     .showSuggestionAfterError(false)
     .exitOverride()
     .configureOutput({ writeOut: (text) => void context.out(text), writeErr: () => undefined });
-  for (const verb of VERBS) {
+  for (const verb of verbsFor(argv)) {
     addVerb(program, verb, context, (code) => {
       exit = code;
     });
@@ -62,6 +62,12 @@ export async function runCli(
   } catch (error) {
     return report(error, context, argv.length === 0 ? program : undefined);
   }
+}
+
+/** Where the first word is a verb, that one: the options of all take longer to make than many a command. */
+function verbsFor([word]: readonly string[]): readonly Verb[] {
+  const named = VERBS.filter(({ name }) => name === word);
+  return named.length > 0 ? named : VERBS;
 }
 
 function addVerb(program: Command, verb: Verb, context: CliContext, settle: (code: ExitCode) => void): void {
