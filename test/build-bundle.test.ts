@@ -49,3 +49,15 @@ it('says the same as the sources, in files of one byte a character', () => {
   const texts = files.map((name) => readFileSync(join(bundle, name)));
   expect(texts.filter((text) => text.some((byte) => byte > 0x7f))).toEqual([]);
 });
+
+it('loads built-in modules that few runs need with their first use', () => {
+  const listing = join(directory, 'listing.cjs');
+  writeFileSync(
+    listing,
+    "process.on('exit', () => process.stderr.write(process.moduleLoadList.join('\\n') + '\\n'));",
+  );
+  const args = ['--require', listing, join(bundle, 'main.js'), 'run', '--help'];
+  const loaded = spawnSync(process.execPath, args, { encoding: 'utf8' }).stderr.split('\n');
+  expect(loaded).toContain('NativeModule http');
+  expect(loaded.filter((name) => /^NativeModule (child_process|zlib)$/.test(name))).toEqual([]);
+});
