@@ -46,3 +46,23 @@ unused() {
   table=$(ipvsadm_on "$1" -Sn) || return 1
   ! grep -F -- "-r $2:" <<<"$table" | grep -v -- '-w 0$'
 }
+
+# How many connections to it IPVS knows. Usage: connections_to NODE ADDRESS:PORT
+connections_to() {
+  local all
+  all=$(ipvsadm_on "$1" -Lnc) || return 1
+  grep -cF -- " $2 " <<<"$all" || true
+}
+
+# A connection that the node itself makes goes past IPVS where svcplane says that it serves sockets, else through it.
+# Usage: balanced_as_said NODE ADDRESS:PORT
+balanced_as_said() {
+  local says before after way=through
+  says=$(svcplane_on "$1" status | grep '^sockets ') || { echo "no word of sockets on $1"; return 1; }
+  [[ $says != *' frontends served, '* ]] || way=past
+  before=$(connections_to "$1" "$2") || return 1
+  ask_from "$1" "http://$2" >/dev/null || { echo "no answer of $2 on $1"; return 1; }
+  after=$(connections_to "$1" "$2") || return 1
+  if [[ $way == past ]]; then ((after == before)); else ((after > before)); fi ||
+    { echo "not $way IPVS, which knew $before connections, and then $after: $says"; return 1; }
+}

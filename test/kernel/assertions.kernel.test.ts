@@ -1,21 +1,10 @@
-import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { createHost, type Host, UNHURRIED } from './host.ts';
+import { holds } from './assertions.ts';
+import { createHost, UNHURRIED } from './host.ts';
 import { describeWithIpvs, UNLESS_LEFT_OUT } from './probe.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
-
-/** Runs an assertion of scripts/test-kind with network namespaces in the place of nodes. */
-function holds({ namespace }: Host, assertion: string): boolean {
-  const inside = 'ip netns exec "$@"';
-  const script = `
-    svcplane_on() { local node=$1; shift; set -- "$node" ${ROOT}/scripts/svcplane "$@"; ${inside}; }
-    ipvsadm_on() { local node=$1; shift; set -- "$node" ipvsadm "$@"; ${inside}; }
-    source ${ROOT}/scripts/test-kind-files/assertions.sh
-    ${assertion}`;
-  return spawnSync('bash', ['-c', script, 'bash', namespace.name]).status === 0;
-}
 
 describeWithIpvs('assertions of scripts/test-kind', () => {
   it('hold on a node that svcplane serves, and on no other', {

@@ -4,6 +4,7 @@ import { setTimeout } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { acceptedBy, RawSocket } from '../native-bindings/raw-sockets.ts';
 import { service, slice } from '../objects.ts';
+import { holds } from './assertions.ts';
 import { atCgroupRoot } from './cgroup-root.ts';
 import { type Daemon, startDaemon, until } from './daemon.ts';
 import { createHost, type Host, UNHURRIED } from './host.ts';
@@ -150,6 +151,19 @@ describeWithIpvs('svcplane run with sockets at the root of all cgroups', () => {
       expect([client.connect(`${ELSEWHERE}:80`), accepted()]).toEqual(['', 1]);
       expect(metric('svcplane_socket_events_total{event="hit"}')).toBe(before + 10);
       expect(tracked(`${VIP}:80`)).toBe(1);
+    });
+
+    it('are balanced as svcplane says, which an assertion of scripts/test-kind finds out', () => {
+      using _one = server('TCP', PODS[0]);
+      using _two = server('TCP', PODS[1]);
+      const balanced = (functions?: string) => holds(host, `balanced_as_said "$1" ${VIP}:80`, functions);
+      const says = (words: string) => `svcplane_on() { echo 'sockets  ${words}'; }`;
+      // A client from elsewhere comes by IPVS.
+      const asks = `ask_from() { nsenter --net=/run/netns/${away.name} bash -c ': <>/dev/tcp/${ELSEWHERE}/80'; }`;
+      expect(balanced()).toBe(true);
+      expect(balanced(says('off, left to IPVS: off'))).toBe(false);
+      expect(balanced(asks)).toBe(false);
+      expect(balanced(`${asks}\n${says('off, left to IPVS: off')}`)).toBe(true);
     });
 
     it('mounts the bpffs that is missing, where it is to change something', () => {
