@@ -131,7 +131,10 @@ function hasWanted(found: VirtualServerRow | undefined, { config, realServers }:
 const TABLE_FILE = '/proc/net/ip_vs';
 const TABLE_BYTES = 65_536;
 
-/** {@link ReadTable} of this network namespace, by way of memory that it keeps: to get new one each time takes longer. */
+/**
+ * {@link ReadTable} of this network namespace, one reading at a time: by way of memory that it keeps, for to get new
+ * memory takes longer than the reading.
+ */
 export function tableReader(): ReadTable {
   let buffer = Buffer.allocUnsafeSlow(TABLE_BYTES);
   return async (signal) => {
