@@ -16,7 +16,7 @@ beforeAll(() => {
   directory = mkdtempSync(join(tmpdir(), 'svcplane-bundle-'));
   bundle = mkdtempSync(join(ROOT, 'dist-test-'));
   execFileSync(process.execPath, ['scripts/build-bundle.ts', bundle], { cwd: ROOT });
-});
+}, 60_000);
 
 afterAll(() => {
   for (const made of [directory, bundle]) rmSync(made, { recursive: true });
