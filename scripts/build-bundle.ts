@@ -37,7 +37,7 @@ const builtinsAsObjects: Plugin = {
     }),
 };
 
-/** Few runs need these, and pino, commander and prom-client ask for them at once: a fifth of the time that loading takes. */
+/** Few runs need these, and commander and prom-client ask for them at once: a fifth of the time that loading takes. */
 const LATE_BUILTINS =
   /^(\s*)const (?:\{ (.*) \}|(\w+)) = (?:process\.getBuiltinModule|__require)\("(?:node:)?(child_process|zlib)"\);$/gm;
 const LATE_FUNCTIONS = new Set(['execFile', 'gzipSync', 'spawn']);

@@ -22,7 +22,7 @@ export interface ListenSubject {
 
 /**
  * Whoever asks does so every few seconds; one that is slower than this, or twice this, keeps a connection from others. Each
- * place is looked at so often, too: once a second, that was a fifth of what an idle daemon did. Milliseconds.
+ * place is looked at so often, too: once a second, that was a third of what an idle daemon did. Milliseconds.
  */
 const TIMEOUTS = {
   headersTimeout: 5000,
